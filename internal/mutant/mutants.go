@@ -1977,7 +1977,7 @@ var mutants = []mutant{
 	},
 	{
 		"late-end-counts-twice", "An attempt counts once that was taken for lost before its server reported its end.",
-		[]edit{{storeFile, "if v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {", "if false {"}},
+		[]edit{{batchFile, "if o.settles > 0 && v != nil", "if false && v != nil"}},
 		stores("LateEndsCountOnce"),
 	},
 	{

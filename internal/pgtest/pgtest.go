@@ -9,12 +9,12 @@ package pgtest
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"os/exec"
@@ -323,7 +323,7 @@ func create() (*Cluster, error) {
 	}
 	err = c.run("cp", "-a", first.data(), c.data())
 	if err == nil {
-		err = c.identify(rand.Uint64())
+		err = c.identify()
 	}
 	if err == nil {
 		err = c.run(c.program("pg_resetwal"), "--force", "--pgdata="+c.data()) // its log must have the identifier, too
@@ -335,9 +335,9 @@ func create() (*Cluster, error) {
 	return c, nil
 }
 
-// identify writes a system identifier to the control file. It is the first field; a CRC-32C of all before it is the last.
+// identify writes another system identifier to the control file. It is the first field; a CRC-32C of all before it is the last.
 // See src/include/catalog/pg_control.h of PostgreSQL.
-func (c *Cluster) identify(id uint64) error {
+func (c *Cluster) identify() error {
 	name := filepath.Join(c.data(), "global", "pg_control")
 	control, err := os.ReadFile(name)
 	if err != nil {
@@ -346,7 +346,7 @@ func (c *Cluster) identify(id uint64) error {
 	sum := func(to int) uint32 { return crc32.Checksum(control[:to], crc32.MakeTable(crc32.Castagnoli)) }
 	for end := 8; end+4 <= len(control); end += 4 {
 		if binary.NativeEndian.Uint32(control[end:]) == sum(end) {
-			binary.NativeEndian.PutUint64(control, id)
+			rand.Read(control[:8]) // never fails, see crypto/rand
 			binary.NativeEndian.PutUint32(control[end:], sum(end))
 			return os.WriteFile(name, control, 0o600)
 		}

@@ -37,6 +37,7 @@ type op struct {
 	others          []verify.ID    // verifications that it may end as well
 	withDestination bool           // also load that verification's destination
 	attempt         int            // also load what is recorded of that attempt of it
+	settles         int            // load it where that attempt of it has no lease any more, see [rows.lateKeys]
 	destination     destinationKey // of a verification that doesn't exist yet
 	phone           phone.Number   // also load who holds it
 	user            userKey
@@ -509,7 +510,6 @@ type rows struct {
 	destinations  map[destinationKey]*row[verify.Destination]
 	phones        map[phone.Number]*row[verify.Phone]      // nil if there are none
 	attempts      map[attemptKey]*row[verify.Delivery]     // that were asked for; only their receipts change
-	loadAttempt   func(attemptKey) error                   // in the group's transaction
 	deliveries    []verify.Delivery                        // that ended
 	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
@@ -704,6 +704,21 @@ func attemptKeys(group []op) []attemptKey {
 	return slices.Compact(keys)
 }
 
+// lateKeys are the attempts that the group settles whose messages aren't on their way any more. Something may be known of
+// them: a receipt was faster, or a server that stood still has lost its lease, and the attempt was ended for it. Few groups
+// have such attempts, so that they are read when it is known which.
+func (r *rows) lateKeys(group []op) []attemptKey {
+	var keys []attemptKey
+	for _, o := range group {
+		v := r.verifications[o.verification]
+		if o.settles > 0 && v != nil && v.value.Attempt == o.settles && v.value.Delivery != verify.DeliverySending {
+			keys = append(keys, attemptKey{o.verification, o.settles})
+		}
+	}
+	slices.SortFunc(keys, attemptKey.compare)
+	return slices.Compact(keys)
+}
+
 func newRows(n, writer int) *rows {
 	return &rows{
 		writer:        writer,
@@ -737,14 +752,6 @@ func (r *rows) ended(v *verify.Verification, d verify.Delivery) {
 		r.use(v.BearerKey(), verify.Usage{Converted: 1})
 	}
 	r.letGo(v, &d)
-}
-
-// lookAt loads what is known of an attempt that the operation hasn't asked for: few need that.
-func (r *rows) lookAt(k attemptKey) error {
-	if r.attempts[k] != nil || r.end(k) != nil || r.loadAttempt == nil {
-		return nil
-	}
-	return r.loadAttempt(k)
 }
 
 // end returns the end of an attempt that this group has recorded, or nil.

@@ -400,12 +400,6 @@ func (b *bundle) attempts(all []attemptKey) *table {
 // decide anything. While tables are being restored there is none.
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w, b := newRows(len(group), s.writer), wantsOf(group), &s.bundle
-	r.loadAttempt = func(k attemptKey) error {
-		b.reset()
-		b.add(pgSelectAttempts, r.readAttempt, b.attempts([]attemptKey{k}))
-		_, _, err := s.send(ctx)
-		return err
-	}
 	known, unknown := s.recall(w.ids)
 	b.reset()
 	ids := b.ids(w.ids)
@@ -470,6 +464,13 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	if r.epoch != s.epoch {
 		s.conn.Close(ctx)
 		return nil, errRaced
+	}
+	if keys := r.lateKeys(group); keys != nil {
+		b.reset()
+		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))
+		if _, _, err := s.send(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for id, v := range r.verifications {
 		if !s.known.Contains(id) {

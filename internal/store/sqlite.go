@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -321,7 +322,6 @@ func (s *sqliteSession) forget() {
 // load has nothing to lock: the transaction has the whole file.
 func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	r := newRows(len(group), s.writerNumber())
-	r.loadAttempt = func(k attemptKey) error { return s.loadAttempts(r, []attemptKey{k}) }
 	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
 		return nil, err
 	}
@@ -360,7 +360,7 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	if err := s.loadShares(r, budgetKeys(group, r.writer)); err != nil {
 		return nil, err
 	}
-	return r, s.loadAttempts(r, attemptKeys(group))
+	return r, s.loadAttempts(r, slices.Concat(attemptKeys(group), r.lateKeys(group)))
 }
 
 func (s *sqliteSession) loadShares(r *rows, keys []budgetKey) error {

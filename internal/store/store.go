@@ -388,18 +388,11 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 // caller holds the lease of the next attempt.
 func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verification, error) {
 	asked := st.Verdict != verify.NoVerdict
-	o := op{withDestination: asked, phone: st.Called}
+	o := op{withDestination: asked, phone: st.Called, settles: st.Attempt}
 	if st.Again {
 		o.attempt = st.Attempt
 	}
 	return s.changeWith(o, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
-		// Something may be known of the attempt: its receipt was faster, or a server that stood still has lost its lease, and the
-		// attempt was ended for it.
-		if v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {
-			if err := r.lookAt(attemptKey{v.ID, st.Attempt}); err != nil {
-				return err
-			}
-		}
 		settled := st
 		if asked {
 			err = r.answer(v, &settled, now)
