@@ -28,6 +28,8 @@ const (
 	// A look begins hintMargin before the oldest hint that the last one left, for hints may be left late. The
 	// index entries of hints that are gone stay as long as an old transaction, and cost much to pass over.
 	hintMargin = 30 * time.Second
+	// maxBehind is how far behind the clock a look may be before it first reads what has become due since.
+	maxBehind = 5 * time.Second
 	// maxAsking is how long a project's message that gets no place asks at each look.
 	maxAsking = 10 * time.Second
 	// Every wholeLook, it begins with the oldest hint of all.
@@ -209,13 +211,19 @@ func (d *Dispatcher) claimDue(ctx context.Context) (stuck time.Duration, err err
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, end := d.config.Now(), l.after == (verify.Hint{})
-	if !end {
-		if stuck, end, err = d.claimFrom(ctx, l.news, &l.news); err != nil {
+	switch {
+	case end:
+		l.news = behind(now)
+	case now.Sub(l.after.Due) <= maxBehind:
+		l.news = l.after // it will be there soon, and needn't read anything twice
+	default:
+		stuck, end, err = d.claimFrom(ctx, l.news, &l.news)
+		if err != nil {
 			return stuck, err
 		}
-	}
-	if end {
-		l.news = behind(now)
+		if end {
+			l.news = behind(now)
+		}
 	}
 	more, end, err := d.claimFrom(ctx, l.begin(now), &l.after)
 	if end {

@@ -167,7 +167,7 @@ func beside(t *testing.T, known bool) (s *queuedStore, d *Dispatcher) {
 	for d.reserve(d.lines["a"], "flood", s.time()) == share.Taken {
 	}
 	s.add("flood", 3*maxStuck)
-	s.later(time.Second)
+	s.later(2 * maxBehind)
 	s.poll(t, d)
 	s.later(time.Second)
 	s.add("quiet", 1)

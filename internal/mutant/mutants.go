@@ -1701,7 +1701,7 @@ var mutants = []mutant{
 	},
 	{
 		"what-becomes-due-waits-for-a-flood", "A message that becomes due doesn't wait until the poller has read another project's whole flood.",
-		[]edit{{"internal/dispatch/poll.go", "	if !end {\n		if stuck", "	if false {\n		if stuck"}},
+		[]edit{{"internal/dispatch/poll.go", "now.Sub(l.after.Due) <= maxBehind", "true"}},
 		test{inDispatch, "^TestWhatBecomesDueIsNotBehindAFlood$"},
 	},
 	{
