@@ -321,12 +321,12 @@ func create() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.run("cp", "-a", first.data(), c.data())
+	err = c.execute("cp", "-a", first.data(), c.data())
 	if err == nil {
 		err = c.identify()
 	}
 	if err == nil {
-		err = c.run(c.program("pg_resetwal"), "--force", "--pgdata="+c.data()) // its log must have the identifier, too
+		err = c.run("pg_resetwal", "--force", "--pgdata="+c.data()) // its log must have the identifier, too
 	}
 	if err != nil {
 		c.remove()
@@ -362,7 +362,7 @@ var first = sync.OnceValues(func() (*Cluster, error) {
 		return nil, err
 	}
 	args := []string{"--no-sync", "--pgdata=" + c.data(), "--auth=trust", "--username=" + superuser, "--encoding=UTF8", "--no-locale"}
-	if err := c.run(c.program("initdb"), args...); err != nil {
+	if err := c.run("initdb", args...); err != nil {
 		c.remove()
 		return nil, err
 	}
@@ -504,7 +504,7 @@ func (c *Cluster) Start(t testing.TB) {
 }
 
 func (c *Cluster) start() error {
-	if err := c.run(c.program("pg_ctl"), "-D", c.data(), "-l", c.logfile(), "-w", "-t", "120", "start"); err != nil {
+	if err := c.run("pg_ctl", "-D", c.data(), "-l", c.logfile(), "-w", "-t", "120", "start"); err != nil {
 		return fmt.Errorf("%w\n%s", err, c.Log())
 	}
 	return nil
@@ -513,7 +513,7 @@ func (c *Cluster) start() error {
 // Kill stops the cluster immediately, like a crash: data that isn't on disk yet is lost.
 func (c *Cluster) Kill(t testing.TB) {
 	t.Helper()
-	if err := c.run(c.program("pg_ctl"), "-D", c.data(), "-m", "immediate", "-w", "-t", "120", "stop"); err != nil {
+	if err := c.run("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "-t", "120", "stop"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -526,7 +526,7 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.remove)
-	if err := s.run(s.program("pg_basebackup"), "--no-sync", "--pgdata="+s.data(), "--host="+c.dir, "--username="+superuser, "--checkpoint=fast", "--write-recovery-conf"); err != nil {
+	if err := s.run("pg_basebackup", "--no-sync", "--pgdata="+s.data(), "--host="+c.dir, "--username="+superuser, "--checkpoint=fast", "--write-recovery-conf"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.configure(); err != nil {
@@ -552,7 +552,7 @@ func (c *Cluster) Detach(t testing.TB) {
 // Promote makes a standby the primary.
 func (c *Cluster) Promote(t testing.TB) {
 	t.Helper()
-	if err := c.run(c.program("pg_ctl"), "-D", c.data(), "-w", "-t", "120", "promote"); err != nil {
+	if err := c.run("pg_ctl", "-D", c.data(), "-w", "-t", "120", "promote"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -566,10 +566,12 @@ func (c *Cluster) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// program is one of PostgreSQL's.
-func (c *Cluster) program(name string) string { return filepath.Join(c.bin, name) }
-
+// run runs one of PostgreSQL's programs.
 func (c *Cluster) run(name string, args ...string) error {
+	return c.execute(filepath.Join(c.bin, name), args...)
+}
+
+func (c *Cluster) execute(name string, args ...string) error {
 	// Write to a file, because a server that pg_ctl starts would keep a pipe open while it
 	// runs.
 	out, err := os.CreateTemp("", "cs-pg-out-")

@@ -11,7 +11,7 @@ import (
 func (c *Cluster) Dump(t testing.TB, database string) (file string) {
 	t.Helper()
 	file = filepath.Join(c.copies(t), "dump")
-	if err := c.run(c.program("pg_dump"), "--format=custom", "--file="+file, "--dbname="+c.URL(database)); err != nil {
+	if err := c.run("pg_dump", "--format=custom", "--file="+file, "--dbname="+c.URL(database)); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -22,7 +22,7 @@ func (c *Cluster) Dump(t testing.TB, database string) (file string) {
 func (c *Cluster) Restore(t testing.TB, file, database string, args ...string) {
 	t.Helper()
 	for tries := 10; ; tries-- {
-		err := c.run(c.program("pg_restore"), append(args, "--dbname="+c.URL(database), file)...)
+		err := c.run("pg_restore", append(args, "--dbname="+c.URL(database), file)...)
 		switch {
 		case err == nil:
 			return
@@ -36,7 +36,7 @@ func (c *Cluster) Restore(t testing.TB, file, database string, args ...string) {
 func (c *Cluster) BaseBackup(t testing.TB) (folder string) {
 	t.Helper()
 	folder = filepath.Join(c.copies(t), "data")
-	if err := c.run(c.program("pg_basebackup"), "--pgdata="+folder, "--host="+c.dir, "--username="+superuser, "--checkpoint=fast"); err != nil {
+	if err := c.run("pg_basebackup", "--pgdata="+folder, "--host="+c.dir, "--username="+superuser, "--checkpoint=fast"); err != nil {
 		t.Fatal(err)
 	}
 	return folder
