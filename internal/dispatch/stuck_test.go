@@ -15,36 +15,59 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A floodedStore has a queue of one project that has no end, and nothing else.
-type floodedStore struct {
+// A dueStore is what stores of due messages have in common.
+type dueStore struct {
 	Store // nil: it isn't asked for anything else
 	key   uint32
-	now   time.Time
-	read  int // messages
+}
+
+func (s *dueStore) JudgesLeases() bool { return true }
+
+func (s *dueStore) Verification(context.Context, verify.ID) (*verify.Verification, error) {
+	return nil, verify.ErrNotFound
+}
+
+// overdue is a project's message that is due at a time.
+func (s *dueStore) overdue(p verify.ProjectID, at time.Time) verify.Overdue {
+	return verify.Overdue{Hint: at, Verification: &verify.Verification{
+		ID: verify.NewID(at), Project: p, Terms: verify.Terms{Channel: verify.ChannelSMS, To: number(1), ExpiresAt: at.Add(time.Hour)},
+		Code: verify.Code{KeyID: s.key}, Progress: verify.Progress{Delivery: verify.DeliveryQueued, Attempt: 1, DueAt: at},
+	}}
+}
+
+// looker is a dispatcher that looks when it is asked to, with one carrier.
+func looker(t *testing.T, s Store, keys *keyset.Set, now func() time.Time, queue int) *Dispatcher {
+	t.Helper()
+	d, err := New(Config{
+		Store: s, Keys: keys, Now: now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
+		Carriers: []Line{{Carrier: named("a"), Queue: queue, Concurrency: 1}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"a"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close(t.Context()) }) // it is over: who holds places in a test gives none back
+	return d
+}
+
+// A floodedStore has a queue of one project that has no end, and nothing else.
+type floodedStore struct {
+	dueStore
+	now  time.Time
+	read int // messages
 }
 
 func (s *floodedStore) Due(_ context.Context, _ verify.Hint, n int, _ func(verify.Hint) (verify.Overdue, bool)) (due []verify.Overdue, next verify.Hint, err error) {
 	for range n {
-		v := &verify.Verification{
-			ID: verify.NewID(s.now), Project: "flood", Terms: verify.Terms{Channel: verify.ChannelSMS, To: number(1), ExpiresAt: s.now.Add(time.Hour)},
-			Code: verify.Code{KeyID: s.key}, Progress: verify.Progress{Delivery: verify.DeliveryQueued, Attempt: 1, DueAt: s.now},
-		}
-		due = append(due, verify.Overdue{Verification: v, Hint: s.now})
-		next = verify.Hint{Due: s.now, ID: v.ID}
+		o := s.overdue("flood", s.now)
+		due, next = append(due, o), verify.Hint{Due: o.Hint, ID: o.Verification.ID}
 	}
 	s.read += n
 	return due, next, nil
 }
 
-func (s *floodedStore) JudgesLeases() bool { return true }
-
 // Claim takes nothing, so that the place is free again.
 func (s *floodedStore) Claim(context.Context, verify.Overdue, time.Duration) (*verify.Verification, *verify.Delivery, error) {
 	return nil, nil, nil
-}
-
-func (s *floodedStore) Verification(context.Context, verify.ID) (*verify.Verification, error) {
-	return nil, verify.ErrNotFound
 }
 
 // A look reads so many messages that it has no places for, however long their queue is, and also where a place becomes
@@ -55,15 +78,8 @@ func TestALookIsBoundedHoweverLongAQueueIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &floodedStore{key: keys.Primary(), now: t0}
-	d, err := New(Config{
-		Store: s, Keys: keys, Now: func() time.Time { return t0 }, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
-		Carriers: []Line{{Carrier: named("a"), Queue: 1, Concurrency: 1}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"a"}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close(t.Context())
+	s := &floodedStore{dueStore: dueStore{key: keys.Primary()}, now: t0}
+	d := looker(t, s, keys, func() time.Time { return t0 }, 1)
 	looked := make(chan error, 1)
 	go func() { looked <- d.Poll(t.Context()) }()
 	select {
@@ -79,8 +95,7 @@ func TestALookIsBoundedHoweverLongAQueueIs(t *testing.T) {
 
 // A queuedStore has messages that are due, in their order, until they are claimed.
 type queuedStore struct {
-	Store // nil: it isn't asked for anything else
-	key   uint32
+	dueStore
 
 	mu      sync.Mutex // guards the others
 	now     time.Time
@@ -92,10 +107,7 @@ func (s *queuedStore) add(p verify.ProjectID, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for range n {
-		s.due = append(s.due, verify.Overdue{Hint: s.now, Verification: &verify.Verification{
-			ID: verify.NewID(s.now), Project: p, Terms: verify.Terms{Channel: verify.ChannelSMS, To: number(1), ExpiresAt: s.now.Add(time.Hour)},
-			Code: verify.Code{KeyID: s.key}, Progress: verify.Progress{Delivery: verify.DeliveryQueued, Attempt: 1, DueAt: s.now},
-		}})
+		s.due = append(s.due, s.overdue(p, s.now))
 	}
 	slices.SortFunc(s.due, func(a, b verify.Overdue) int {
 		return cmp.Or(a.Hint.Compare(b.Hint), bytes.Compare(a.Verification.ID[:], b.Verification.ID[:]))
@@ -125,12 +137,6 @@ func (s *queuedStore) Claim(_ context.Context, o verify.Overdue, _ time.Duration
 	return nil, nil, nil
 }
 
-func (s *queuedStore) JudgesLeases() bool { return true }
-
-func (s *queuedStore) Verification(context.Context, verify.ID) (*verify.Verification, error) {
-	return nil, verify.ErrNotFound
-}
-
 func (s *queuedStore) time() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,15 +157,8 @@ func beside(t *testing.T, known bool) (s *queuedStore, d *Dispatcher) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = &queuedStore{key: keys.Primary(), now: t0}
-	d, err = New(Config{
-		Store: s, Keys: keys, Now: s.time, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
-		Carriers: []Line{{Carrier: named("a"), Queue: 8, Concurrency: 1}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"a"}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close(t.Context()) }) // it is over: the flood gives no place back
+	s = &queuedStore{dueStore: dueStore{key: keys.Primary()}, now: t0}
+	d = looker(t, s, keys, s.time, 8)
 	if known && d.reserve(d.lines["a"], "quiet", s.time()) == share.Taken {
 		d.release(d.lines["a"], "quiet")
 		s.later(time.Minute)
@@ -183,7 +182,7 @@ func (s *queuedStore) poll(t *testing.T, d *Dispatcher) {
 	}
 }
 
-// What becomes due while a look is on its way through one project's flood isn't kept waiting until all of that was read.
+// A look that is on its way through one project's flood first claims the message of another that has become due since.
 func TestWhatBecomesDueIsNotBehindAFlood(t *testing.T) {
 	t.Parallel()
 	s, _ := beside(t, true)
