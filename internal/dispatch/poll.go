@@ -112,7 +112,7 @@ type look struct {
 	mu     sync.Mutex  // one look at a time
 	after  verify.Hint // where it goes on; zero: at the beginning
 	news   verify.Hint // behind which hints have become due since, while it goes on
-	asks   time.Time   // the first hint of a project that has no place and gets none; zero: none
+	asks   time.Time   // the first hint of a message that got no place, and whose project has no other; zero: none
 	whole  time.Time   // when one last began with the oldest hint of all
 	began  time.Time   // the one under way, or the last
 	oldest time.Time   // hint that the one under way has left; zero: none
@@ -174,15 +174,15 @@ func (l *look) again(due []verify.Overdue) {
 	}
 }
 
-// starved notes that a project asks for a place in vain, and has none.
+// starved notes the hint of a message that got no place, and whose project has no other.
 func (l *look) starved(hint time.Time) {
 	if l.asks.IsZero() || hint.Before(l.asks) {
 		l.asks = hint
 	}
 }
 
-// askAgain has the next look begin with the first of those. They get the places that become free while they ask: see
-// [share.Places].
+// askAgain has the next look begin with the first message that [look.starved] noted. Its project gets places that become
+// free while it asks: see [share.Places].
 func (l *look) askAgain() {
 	if !l.asks.IsZero() && l.asks.Before(l.news.Due) {
 		l.news = behind(l.asks)
@@ -271,7 +271,7 @@ type candidate struct {
 	why  verify.Reason // there are none
 }
 
-// asksInVain reports whether a carrier would take the message, and the project has no place at any of them.
+// asksInVain reports whether carriers serve the message, and its project has a place at none of them.
 func (c *candidate) asksInVain() bool {
 	return len(c.ways) > 0 && !slices.ContainsFunc(c.ways, func(w way) bool { return w.line.places.Has(string(c.project)) })
 }
