@@ -311,7 +311,7 @@ func (v *Verification) Renew(attempt int, lease time.Duration, now time.Time) er
 // while another took over settles nothing ([ErrLeaseLost]). What the verification or a receipt has
 // meanwhile made of the delivery stands.
 func (v *Verification) Settle(s *Settlement, now time.Time) error {
-	if v.Attempt != s.Attempt {
+	if v.Attempt != s.Attempt || s.Attempt < 1 { // a verification that ended before its first attempt has attempt 0
 		return ErrLeaseLost
 	}
 	s.EndedAt = now

@@ -296,6 +296,22 @@ func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
 	}
 }
 
+// TestNothingSettlesBeforeTheFirstAttempt is about a verification that has expired before its message was tried.
+func TestNothingSettlesBeforeTheFirstAttempt(t *testing.T) {
+	now := time.Date(2026, 7, 12, 12, 0, 0, 0, time.UTC)
+	v := &Verification{Terms: Terms{ExpiresAt: now}, Progress: Progress{Delivery: DeliveryFailed, Reason: ReasonExpired}}
+	for _, verdict := range []Verdict{NoVerdict, VerdictApproves, VerdictRejects} {
+		s := &Settlement{Verdict: verdict}
+		err := v.Settle(s, now)
+		if verdict != NoVerdict {
+			_, err = v.Answer(&Destination{}, s, now)
+		}
+		if !errors.Is(err, ErrLeaseLost) || !s.EndedAt.IsZero() {
+			t.Errorf("%v: got %v and an end at %v, want %v and none", verdict, err, s.EndedAt, ErrLeaseLost)
+		}
+	}
+}
+
 // Slow isn't lost: until somebody else claims the attempt, it is still its holder's.
 func TestALeaseThatIsOverIsItsHoldersUntilSomebodyClaimsIt(t *testing.T) {
 	t.Parallel()

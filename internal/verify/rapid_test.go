@@ -150,7 +150,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 					end.RetryAt = w.now.Add(time.Duration(rapid.IntRange(0, 7200).Draw(t, "seconds")) * time.Second)
 				}
 				err := s.v.Settle(end, w.now)
-				if stale := end.Attempt != s.before.Attempt; stale != errors.Is(err, ErrLeaseLost) || (err == nil) == stale {
+				if stale := end.Attempt != s.before.Attempt || end.Attempt < 1; stale != errors.Is(err, ErrLeaseLost) || (err == nil) == stale {
 					t.Fatalf("settle attempt %d of %d: %v", end.Attempt, s.before.Attempt, err)
 				}
 			},
@@ -177,7 +177,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 					t.Fatalf("key %v for attempt %d of %d, %v until %v, answers %t, check says %v: approved %t, now %v",
 						end.Verdict, end.Attempt, s.before.Attempt, s.before.Delivery, s.before.DueAt, answers, expected, got, s.v.Status)
 				}
-				if stale := end.Attempt != s.before.Attempt || s.before.Delivery == DeliverySending && !holds; stale != errors.Is(err, ErrLeaseLost) {
+				if stale := end.Attempt != s.before.Attempt || end.Attempt < 1 || s.before.Delivery == DeliverySending && !holds; stale != errors.Is(err, ErrLeaseLost) {
 					t.Fatalf("key for attempt %d of %d: %v", end.Attempt, s.before.Attempt, err)
 				}
 				if approves {
