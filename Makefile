@@ -1,7 +1,7 @@
 # make test    all packages' tests in a few minutes: no race detector, long tests shortened or left out
 # make check   formatting, vet, static checks, then all tests whole, with the race detector
 # make lint    of these the formatting, vet and the static checks
-# make race    make test with the race detector, but for the commands' scripts; RACESHARE=3: a third of the packages, others for each commit
+# make race    make test with the race detector, but for the commands' scripts; RACESHARE=4: a quarter of the packages, others for each commit
 # make slow    tests that measure, so that they need the machine to themselves
 # make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
