@@ -7,7 +7,7 @@
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME; FUZZSHARE=4: a quarter of them, others for each commit
 # make kannel  the SMPP carrier against Kannel, which has to be installed
-# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs
+# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs, -citus URL: shards
 # make rates   how fast messages move on, against how fast they are handed over at first
 # make floods  how one project's starts do beside another's floods, on one server and on three over PostgreSQL
 # make pushes  a push's CPU time beside that of a message by the HTTP carrier
