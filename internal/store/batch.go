@@ -46,6 +46,8 @@ type op struct {
 
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
+	// committed has each statement of alone see what was committed before it, where an engine can tell.
+	committed bool
 
 	pays []*payment // of a message that it starts; nil: nothing bounds it
 
@@ -74,8 +76,8 @@ func (k destinationKey) compare(o destinationKey) int {
 // The fewer groups, the fewer commits. So what arrives while a lane commits waits for that lane, unless
 // it is a crowd, which is worth a commit of its own beside that; or the lane takes unusually long.
 type writer struct {
-	begin  func(ctx context.Context) (*sql.Tx, error) // of what runs alone
-	limit  time.Duration                              // of a transaction; 0: none
+	begin  func(ctx context.Context, o *op) (*sql.Tx, error) // of what runs alone
+	limit  time.Duration                                     // of a transaction; 0: none
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
 	seen   Observer
@@ -114,7 +116,7 @@ type lane struct {
 }
 
 // newWriter starts a writer on sessions that it closes in the end.
-func newWriter(hot []session, begin func(ctx context.Context) (*sql.Tx, error), limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
+func newWriter(hot []session, begin func(ctx context.Context, o *op) (*sql.Tx, error), limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
 	w := &writer{witness: remember, abandoned: a, hot: hot, begin: begin, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), places: share.New(maxWaiting, maxShared)}
 	w.turn.free = sync.NewCond(&w.turn)
 	for i, s := range hot {
@@ -449,7 +451,7 @@ func (l *lane) transact(group []op) (results []error, err error) {
 func (l *lane) runAlone(o op) (err error) {
 	ctx, cancel := within(context.Background(), l.limit)
 	defer cancel()
-	tx, err := l.begin(ctx)
+	tx, err := l.begin(ctx, &o)
 	if err != nil {
 		return away("begin", err)
 	}

@@ -506,21 +506,20 @@ func (s *Store) divide(key verify.ProjectID, wishes []*wish) (news []verify.Mark
 // A group of a replica that hangs may hold such a lock. Then f lets go of its own locks and of its lane, and runs again: its
 // process's groups, which may wait for it, are other projects' too. So it also can't deadlock with them for long.
 func (s *Store) aloneCommitted(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) (err error) {
+	run := func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		if s.postgres {
+			if _, err := tx.ExecContext(ctx, spendingWait); err != nil {
+				return err
+			}
+		}
+		err := f(ctx, tx, now)
+		if pgCode(err) == codeLockTimeout {
+			return errSpendingHeld
+		}
+		return err
+	}
 	for range spendingTries {
-		err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-			if s.postgres {
-				for _, text := range []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, spendingWait} {
-					if _, err := tx.ExecContext(ctx, text); err != nil {
-						return err
-					}
-				}
-			}
-			err := f(ctx, tx, now)
-			if pgCode(err) == codeLockTimeout {
-				return errSpendingHeld
-			}
-			return err
-		})
+		err = s.w.do(op{committed: true, alone: run})
 		if !errors.Is(err, errSpendingHeld) {
 			return err
 		}

@@ -173,8 +173,12 @@ func (s *Store) open(ctx context.Context, o Options) error {
 }
 
 // beginAlone begins the transaction of an operation that runs alone.
-func (s *Store) beginAlone(ctx context.Context) (*sql.Tx, error) {
-	tx, err := s.write.BeginTx(ctx, &s.txOptions)
+func (s *Store) beginAlone(ctx context.Context, o *op) (*sql.Tx, error) {
+	options := s.txOptions
+	if o.committed && s.postgres {
+		options.Isolation = sql.LevelReadCommitted
+	}
+	tx, err := s.write.BeginTx(ctx, &options)
 	if err != nil || s.citus == nil || s.citus() == nil {
 		return tx, err
 	}
