@@ -1355,7 +1355,7 @@ var mutants = []mutant{
 		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
 	},
 	{
-		"lists-ignore-other-servers", "All servers together keep a third of a processor of the database busy with one project's lists.",
+		"lists-ignore-other-servers", "All servers of a database divide what one project's lists may take of it.",
 		[]edit{{"internal/store/keys.go", "\t\ts.others.Store(int32(len(others)))\n", ""}},
 		test{inStore, "^TestServersDivideWhatListsTake$"},
 	},
