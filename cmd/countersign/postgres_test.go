@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -321,7 +320,7 @@ func TestKilledReplicasInBadConditionsKeepTheirPromises(t *testing.T) {
 
 // conditions are what replicas suffer beside being killed.
 type conditions struct {
-	network time.Duration           // what each round trip to the database takes longer
+	network time.Duration           // how much longer each round trip to the database takes
 	commits time.Duration           // how late each commit begins
 	clocks  [replicas]time.Duration // how far each machine's clock is ahead
 }
@@ -561,20 +560,12 @@ func (p *process) ready(t *testing.T) bool {
 // metricOf reads a number of a server's.
 func (p *process) metricOf(t *testing.T, name string) float64 {
 	t.Helper()
-	resp, err := httpClient.Get(p.Ops + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := regexp.MustCompile(`(?m)^` + name + ` (.*)$`).FindSubmatch(text)
+	_, text := ask(t, p.Ops+"/metrics")
+	m := regexp.MustCompile(`(?m)^` + name + ` (.*)$`).FindStringSubmatch(text)
 	if m == nil {
 		t.Fatalf("there is no metric %s", name)
 	}
-	value, err := strconv.ParseFloat(string(m[1]), 64)
+	value, err := strconv.ParseFloat(m[1], 64)
 	if err != nil {
 		t.Fatal(err)
 	}

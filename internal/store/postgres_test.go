@@ -21,7 +21,7 @@ func TestPostgresIsAStore(t *testing.T) {
 	})
 }
 
-// Budgets change in transactions that also say to Citus what the end of a move waits for.
+// On Citus each transaction begins with a change of nothing. Those that change a budget work nevertheless.
 func TestBudgetsChangeAsOnCitus(t *testing.T) {
 	t.Parallel()
 	const schema = "verify_a"

@@ -99,7 +99,7 @@ func TestAProjectsListsRestInBetween(t *testing.T) {
 	})
 }
 
-// What lists take of the database is divided by the servers that run on it.
+// The servers of a database divide what lists may take of it.
 func TestServersDivideWhatListsTake(t *testing.T) {
 	t.Parallel()
 	eachEngine(t, func(t *testing.T, s *Store) {
