@@ -46,6 +46,10 @@ type op struct {
 
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
+	// of is whose rows alone writes, where that isn't the project whose wish it is.
+	of verify.ProjectID
+	// committed has each statement of alone see what was committed before it, where an engine can tell.
+	committed bool
 
 	pays []*payment // of a message that it starts; nil: nothing bounds it
 
@@ -74,8 +78,8 @@ func (k destinationKey) compare(o destinationKey) int {
 // The fewer groups, the fewer commits. So what arrives while a lane commits waits for that lane, unless
 // it is a crowd, which is worth a commit of its own beside that; or the lane takes unusually long.
 type writer struct {
-	begin  func(ctx context.Context) (*sql.Tx, error) // of what runs alone
-	limit  time.Duration                              // of a transaction; 0: none
+	begin  func(ctx context.Context, o *op) (*sql.Tx, error) // of what runs alone
+	limit  time.Duration                                     // of a transaction; 0: none
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
 	seen   Observer
@@ -114,7 +118,7 @@ type lane struct {
 }
 
 // newWriter starts a writer on sessions that it closes in the end.
-func newWriter(hot []session, begin func(ctx context.Context) (*sql.Tx, error), limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
+func newWriter(hot []session, begin func(ctx context.Context, o *op) (*sql.Tx, error), limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
 	w := &writer{witness: remember, abandoned: a, hot: hot, begin: begin, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), places: share.New(maxWaiting, maxShared)}
 	w.turn.free = sync.NewCond(&w.turn)
 	for i, s := range hot {
@@ -419,9 +423,12 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	l.abandoned.cancel(r, now)
 	results = make([]error, len(group))
 	for i, o := range group {
-		if o.keep != nil {
+		switch {
+		case r.fenced(&o):
+			results[i] = verify.ErrMoving
+		case o.keep != nil:
 			results[i] = r.applyOnce(&o, now)
-		} else {
+		default:
 			results[i] = o.apply(r, now)
 		}
 	}
@@ -449,8 +456,11 @@ func (l *lane) transact(group []op) (results []error, err error) {
 func (l *lane) runAlone(o op) (err error) {
 	ctx, cancel := within(context.Background(), l.limit)
 	defer cancel()
-	tx, err := l.begin(ctx)
+	tx, err := l.begin(ctx, &o)
 	if err != nil {
+		if errors.Is(err, verify.ErrMoving) {
+			return err
+		}
 		return away("begin", err)
 	}
 	defer func() {
@@ -521,6 +531,8 @@ type rows struct {
 	lacked        bool                 // it wasn't enough for somebody
 	spent         []spent              // what the operations have spent, each key once
 
+	fence fence // projects of which nothing may be decided here
+
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
 	epoch int64     // PostgreSQL's transaction that set void
@@ -590,7 +602,7 @@ func (r *rows) destination(k destinationKey) *row[verify.Destination] {
 // cancelVoid cancels what is void before anybody decides on it.
 func (r *rows) cancelVoid(now time.Time) {
 	for id, v := range r.verifications {
-		if compareIDs(id, r.void) <= 0 && v.value.Cancel(now) == nil {
+		if compareIDs(id, r.void) <= 0 && !r.fence[v.value.Project] && v.value.Cancel(now) == nil {
 			v.dirty = true
 		}
 	}

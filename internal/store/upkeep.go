@@ -166,7 +166,10 @@ func (s *Store) Due(ctx context.Context, after verify.Hint, n int, remembered fu
 	var gone []op
 	for _, h := range hints {
 		o, ok := found[h.id]
-		if !ok { // retention was faster
+		switch {
+		case ok && s.fenced(o.Verification.Project): // its messages are the other database's, and this hint goes with them
+			continue
+		case !ok: // retention was faster
 			gone = append(gone, op{apply: func(r *rows, _ time.Time) error { r.drop(h); return nil }})
 			continue
 		}

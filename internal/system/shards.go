@@ -171,22 +171,33 @@ func secretOf(r *http.Request) verify.Secret {
 }
 
 // ofKey returns the shard that knows a key. It asks the one that knew it last before the others, so that a key in use costs
-// one look-up a second, as with one database.
+// one look-up a second, as with one database. A shard that the key's project is leaving is the last choice.
 func (s *Shards) ofKey(ctx context.Context, key verify.Secret) *part {
 	hash := account.HashKey(key)
 	if p, met := s.keys.Get(hash); met {
 		known, err := p.open.Load().knows(ctx, key)
 		switch {
-		case err != nil:
-			return nil
 		case known:
 			return p
+		case err != nil && !errors.Is(err, verify.ErrMoving):
+			return nil
 		}
 		s.keys.Remove(hash)
 	}
-	p, err := s.find(ctx, func(ctx context.Context, sys *System) (bool, error) { return sys.knows(ctx, key) })
+	var leaving atomic.Pointer[System]
+	p, err := s.find(ctx, func(ctx context.Context, sys *System) (bool, error) {
+		known, err := sys.knows(ctx, key)
+		if errors.Is(err, verify.ErrMoving) {
+			leaving.Store(sys)
+		}
+		return known, err
+	})
 	if p != nil {
 		s.keys.Add(hash, p)
+	}
+	if from := leaving.Load(); p == nil && from != nil { // it says so
+		i := slices.IndexFunc(s.all, func(p *part) bool { o := p.open.Load(); return o != nil && o.System == from })
+		return s.all[i]
 	}
 	return s.or(p, err)
 }
@@ -221,8 +232,7 @@ type devices struct{ *Shards }
 
 func (d devices) of(ctx context.Context, id verify.ID) (*verify.Service, error) {
 	return d.service(ctx, func(ctx context.Context, sys *System) (bool, error) {
-		_, err := sys.Store.Verification(ctx, id)
-		return shard.Has(err, verify.ErrNotFound)
+		return shard.Has(sys.Store.Holds(ctx, id), verify.ErrNotFound)
 	})
 }
 

@@ -427,6 +427,9 @@ func (s *Service) Outcome(ctx context.Context, acct *Account, id ID, e Entry, wa
 	for {
 		answered, leave := s.waiters.enter(id) // before looking, so that no answer comes between
 		out, err := s.outcome(context.WithoutCancel(ctx), acct, id, e)
+		if errors.Is(err, ErrNotFound) { // it was there before
+			err = ErrMoving
+		}
 		over := !out.Waiting || err != nil || s.waiters.rest(ctx, answered)
 		leave()
 		if over {

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/internal/store/pool"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A project that moves to another database is fenced in the one that it leaves: nothing of it is decided there any more,
+// by any replica. The row in the table project_move is the fence. It stays when the project has moved, for a replica that stood still
+// meanwhile. [MoveProject] puts it up.
+//
+// A group needn't ask for it. The transaction that puts up a fence also writes the watermark "void" anew, whose
+// writer each group compares with the one that its connection knows: see postgresSession.load. Then the connection is
+// made again, and reads which projects are fenced. A transaction that runs alone, and writes rows of a project, asks.
+//
+// A group that has read the watermark before may still commit. It holds a lock on that table until then, and what runs alone holds
+// one on project_move: whoever puts up a fence waits until all are gone that held one of these then.
+
+// A fence is the projects that are fenced.
+type fence map[verify.ProjectID]bool
+
+// The states of a project's move. Those other than arrived are a fence.
+const (
+	stateMoving   = "moving"   // away from here
+	stateMoved    = "moved"    // away from here: nothing of it is here any more
+	stateArriving = "arriving" // its rows aren't visible here yet
+	stateArrived  = "arrived"
+)
+
+// isFenced is SQL for whether a project is fenced.
+func isFenced(project string) string {
+	return `EXISTS (SELECT 1 FROM project_move m WHERE m.project = ` + project + ` AND m.state <> 'arrived')`
+}
+
+// readFence reads which projects are fenced, on a connection that has read the epoch before.
+func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
+	rows, err := conn.Query(ctx, `SELECT project FROM project_move WHERE state <> 'arrived'`, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		return nil, err
+	}
+	all := fence{}
+	var p verify.ProjectID
+	_, err = pgx.ForEachRow(rows, []any{&p}, func() error {
+		all[p] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read which projects move: %w", err)
+	}
+	return all, nil
+}
+
+// passFence fails with [verify.ErrMoving] if a project is fenced. The transaction must have read nothing before: it locks
+// the table first, so that its snapshot isn't older than its lock.
+func passFence(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
+	if _, err := tx.ExecContext(ctx, `LOCK TABLE project_move IN ACCESS SHARE MODE`); err != nil {
+		return err
+	}
+	var fenced bool
+	if err := tx.QueryRowContext(ctx, `SELECT `+isFenced("$1"), p).Scan(&fenced); err != nil {
+		return err
+	}
+	if fenced {
+		return verify.ErrMoving
+	}
+	return nil
+}
+
+// fenced reports whether an operation is about a project that is fenced.
+func (r *rows) fenced(o *op) bool {
+	if len(r.fence) == 0 {
+		return false
+	}
+	if r.fence[o.project] || r.fence[o.destination.project] || r.fence[r.applications[o.user.application].project] {
+		return true
+	}
+	if v := r.verifications[o.verification]; v != nil && r.fence[v.value.Project] {
+		return true
+	}
+	if u := r.users[o.user]; u != nil { // of an application that is gone
+		v := r.verifications[u.value.Current]
+		return v != nil && r.fence[v.value.Project]
+	}
+	return false
+}
+
+// fenced reports whether a project was fenced when this process last made a connection for groups.
+func (s *Store) fenced(p verify.ProjectID) bool {
+	if s.seenFence == nil {
+		return false
+	}
+	f := s.seenFence()
+	return f != nil && (*f)[p]
+}
+
+// Holds fails with [verify.ErrNotFound] unless a verification is here, and with [verify.ErrMoving] if its project is fenced.
+func (s *Store) Holds(ctx context.Context, id verify.ID) error {
+	fenced, err := pool.One(ctx, s.hot, scanValue[bool], `SELECT `+isFenced("v.project")+` FROM verification v WHERE v.id = $1`, id[:])
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return verify.ErrNotFound
+	case err != nil:
+		return away("look for a verification", err)
+	case fenced:
+		return verify.ErrMoving
+	}
+	return nil
+}
+
+// projectOf is the project of a budget, or of a country's limit for a project; "" is all projects.
+func projectOf(key verify.ProjectID) verify.ProjectID {
+	p, _ := verify.SplitKey(key)
+	return p
+}
+
+// movedAway reports whether a project has left the database, or is leaving it. "" is any project.
+func movedAway(ctx context.Context, conn pgQueryer, p verify.ProjectID) (away bool, err error) {
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM project_move WHERE state <> 'arrived' AND (project = $1 OR $1 = ''))`, pgx.QueryExecModeSimpleProtocol, string(p)).Scan(&away); err != nil {
+		return false, fmt.Errorf("look whether a project has moved: %w", err)
+	}
+	return away, nil
+}
+
+// unlessMoving is away for a look-up that may find a project that moves.
+func unlessMoving(op string, err error) error {
+	if errors.Is(err, verify.ErrMoving) {
+		return err
+	}
+	return away(op, err)
+}
+
+// A ProjectMove is where a project of this database goes, or came from.
+type ProjectMove struct {
+	Project verify.ProjectID
+	State   string // moving, moved, arriving or arrived
+	Other   string // the other shard
+	BeganAt time.Time
+}
+
+// Moving reports whether the project is here, but nothing of it is decided.
+func (m ProjectMove) Moving() bool { return m.State == stateMoving }
+
+// ProjectMoves lists the projects that move or have moved.
+func (s *Store) ProjectMoves(ctx context.Context) ([]ProjectMove, error) {
+	return readAll(ctx, s.lists, func(row scanner) (m ProjectMove, err error) {
+		var began int64
+		err = row.Scan(&m.Project, &m.State, &m.Other, &began)
+		m.BeganAt = fromMillis(began)
+		return m, err
+	}, `SELECT project, state, other, began_at FROM project_move ORDER BY project`)
+}

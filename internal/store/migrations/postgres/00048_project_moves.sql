@@ -1,0 +1,14 @@
+-- +goose Up
+-- It only adds, so that the program before may still run on it. That program doesn't know that a project moves.
+
+-- Where projects move to another database, or came from one.
+CREATE TABLE project_move (
+    project  TEXT   COLLATE "C" PRIMARY KEY,
+    state    TEXT   NOT NULL, -- moving or moved away; arriving or arrived here
+    id       BYTEA  NOT NULL, -- of the move, in both databases
+    other    TEXT   NOT NULL, -- the shard to which it goes, or from which it comes
+    began_at BIGINT NOT NULL
+);
+
+-- Whose answer it is. '' is what the program before has kept, for a day.
+ALTER TABLE kept_answer ADD COLUMN project TEXT COLLATE "C" NOT NULL DEFAULT '';

@@ -1,0 +1,855 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// MoveProject moves a project from one PostgreSQL to another one, or from one schema to another one:
+//
+//  1. It puts up a [fence] in the database that the project leaves, and waits for the transactions that may not know of it.
+//  2. It copies the project's rows in one transaction of the other database. Its commit is the turn: from then on the project is
+//     there, and not before.
+//  3. It deletes the rows in the first database. The fence stays.
+//
+// Each step can be repeated. Until the turn, [AbortProjectMove] takes the fence down again.
+//
+// Two locks keep a move that stands still, or has lost a connection, from copying what went on meanwhile. It holds the row of the move
+// in the first database while it reads, and the one in the other database from before that until the turn. To abort takes both.
+
+// moveHow says what becomes of a table's rows.
+type moveHow int
+
+const (
+	moveStays  moveHow = iota // they are the database's
+	moveCopied                // they go: nobody else has the like
+	moveMerged                // they go, where they aren't there: some may be left of an earlier stay, or are others' as well
+	moveMade                  // they are made of other rows there
+)
+
+// A movedTable says which rows of a table are a project's.
+type movedTable struct {
+	name  string
+	how   moveHow
+	where string // in the words of SQL; {p} is the project, {ids} are its verifications
+	why   string // it isn't copied
+}
+
+const ofApplications = `application IN (SELECT id FROM application WHERE project = {p})`
+
+// movedTables are all tables, those first that others refer to.
+var movedTables = []movedTable{
+	{"project", moveCopied, `id = {p}`, ""},
+	{"application", moveCopied, `project = {p}`, ""},
+	{"api_key", moveCopied, `project = {p}`, ""},
+	{"message_template", moveCopied, `project = {p}`, ""},
+	{"text_template", moveCopied, `project = {p}`, ""},
+	{"app_user", moveCopied, ofApplications, ""},
+	{"device", moveCopied, ofApplications, ""},
+	{"enrolment", moveCopied, ofApplications, ""},
+	{"destination", moveCopied, `project = {p}`, ""},
+	{"verification", moveCopied, `id IN {ids}`, ""},
+	{"delivery", moveCopied, `verification IN {ids}`, ""},
+	{"phone", moveMerged, `verification IN {ids}`, ""},
+	{"made_with", moveMerged, `key_id IN (SELECT key_id FROM verification WHERE id IN {ids})`, ""},
+	{"kept_answer", moveMerged, `project IN ({p}, '')`, ""}, // nobody finds those of others: a name has the project in its hash
+	{"kept_count", moveCopied, `project = {p}`, ""},
+	{"usage_hour", moveCopied, `project = {p}`, ""},
+	{"usage_day", moveCopied, `project = {p}`, ""},
+	{"budget", moveCopied, ofBudgets, ""},
+	{"spending", moveCopied, ofBudgets, ""},
+	{"ledger", moveCopied, `project = {p}`, ""},
+	{"audit", moveMerged, `project = {p}`, ""}, // and stays as well
+
+	{"retry", moveMade, "", "one hint is left for each open message"},
+	{"usage_month", moveMade, "", "the triggers of usage_day add it up"},
+	{"usage_sum", moveMade, "", "the triggers of usage_day add it up"},
+
+	{"deleted_application", moveStays, "", "whose it was isn't known any more, and its users are being deleted"},
+	{"key_holder", moveStays, "", "the servers of the database"},
+	{"moving", moveStays, "", "a move of the whole database"},
+	{"operator", moveStays, "", "people, who use the console of one database"},
+	{"operator_passkey", moveStays, "", "theirs"},
+	{"operator_session", moveStays, "", "theirs"},
+	{"project_move", moveStays, "", "the fence"},
+	{"server", moveStays, "", "the database's identity"},
+	{"sign_in_source", moveStays, "", "addresses from which operators signed in"},
+	{"stop", moveStays, "", "countries and carriers, of all projects"},
+	{"sweep_gate", moveStays, "", "no rows"},
+	{"watermark", moveStays, "", "the database's"},
+	{"weight", moveStays, "", "routes, of all projects"},
+}
+
+// ofBudgets are a project's, and a country's for the project.
+const ofBudgets = `(project = {p} OR starts_with(project, {p} || '/'))`
+
+// ofProject are the words of SQL for a project: COPY takes no parameters.
+func ofProject(text string, p verify.ProjectID) string {
+	literal := `'` + strings.ReplaceAll(string(p), `'`, `''`) + `'`
+	return strings.NewReplacer(`{p}`, literal, `{ids}`, `(SELECT id FROM leaving)`).Replace(text)
+}
+
+// settleMove is how long a move waits for servers to forget an account that they remember, with a margin.
+const settleMove = account.Remembered + 200*time.Millisecond
+
+// moveLimit bounds how long a transaction of ours stays open while we stand still, and how long we wait for a lock.
+const moveLimit = 30 * time.Second
+
+// A ProjectMoving says what [MoveProject] shall do.
+type ProjectMoving struct {
+	Project  verify.ProjectID
+	From, To Shard
+	Actor    string
+	Progress func(step string) // may be nil
+
+	// at is called at each step, which fails with its error as if the process had ended there; nil outside of tests.
+	at func(step string) error
+	// settle is how long to wait for servers to forget an account that they remember; default settleMove.
+	settle time.Duration
+}
+
+// A ProjectMoved says what [MoveProject] has done.
+type ProjectMoved struct {
+	Rows   int           // copied; 0 if that was done before
+	Fenced time.Duration // until the turn; 0 if the fence was put up before
+}
+
+// ErrTurned refuses to abort a move whose project is in the other database already.
+var ErrTurned = errors.New("the project is there already, and works: run the command again without --abort")
+
+// errCrash ends a move in a test as a crash does.
+var errCrash = errors.New("crash")
+
+// MoveProject moves a project. It goes on with a move that was stopped. If it fails before the turn, it takes the fence down
+// again.
+func MoveProject(ctx context.Context, w ProjectMoving) (done ProjectMoved, err error) {
+	m, err := openMove(ctx, w)
+	if err != nil {
+		return done, err
+	}
+	defer m.close()
+	began := time.Now()
+	known, err := m.begin(ctx)
+	if err != nil {
+		return done, err
+	}
+	if !known {
+		m.fenced = time.Now()
+	}
+	if done.Rows, err = m.bring(ctx); err != nil {
+		if errors.Is(err, errCrash) {
+			return done, err
+		}
+		return done, errors.Join(err, m.retreat())
+	}
+	if !known {
+		done.Fenced = time.Since(began)
+	}
+	if err := m.clear(ctx); err != nil {
+		return done, fmt.Errorf("the project is on shard %s, and works; run the command again, to delete what is left on shard %s: %w", w.To.Name, w.From.Name, err)
+	}
+	return done, nil
+}
+
+// retreat takes the fence down after an error.
+func (m *projectMove) retreat() error {
+	ctx, cancel := context.WithTimeout(context.Background(), moveLimit)
+	defer cancel()
+	m.close() // and what is open there
+	err := AbortProjectMove(ctx, m.ProjectMoving)
+	switch {
+	case err == nil:
+		return fmt.Errorf("the project stays on shard %s", m.From.Name)
+	case errors.Is(err, ErrTurned):
+		return fmt.Errorf("the project is on shard %s, and works; run the command again, to delete what is left on shard %s", m.To.Name, m.From.Name)
+	}
+	return fmt.Errorf("run the command again, or with --abort: its requests are answered 503 until then: %w", err)
+}
+
+// A projectMove is one run of [MoveProject].
+type projectMove struct {
+	ProjectMoving
+	from, to *moveEnd
+	id       []byte
+	fenced   time.Time // zero: before this run
+}
+
+// A moveEnd is one of the two databases.
+type moveEnd struct {
+	*pgx.Conn
+	server *server
+	name   string // of the database and the schema, among all
+	shard  string
+}
+
+func openMove(ctx context.Context, w ProjectMoving) (m *projectMove, err error) {
+	if w.From.Postgres == nil || w.To.Postgres == nil {
+		return nil, errors.New("only PostgreSQL has shards")
+	}
+	w.settle = cmp.Or(w.settle, settleMove)
+	m = &projectMove{ProjectMoving: w}
+	for _, end := range []struct {
+		at *(*moveEnd)
+		s  Shard
+	}{{&m.from, w.From}, {&m.to, w.To}} {
+		if *end.at, err = openMoveEnd(ctx, end.s); err != nil {
+			m.close()
+			return nil, fmt.Errorf("shard %s: %w", end.s.Name, err)
+		}
+	}
+	if m.from.name == m.to.name {
+		m.close()
+		return nil, fmt.Errorf("shards %s and %s are one database", w.From.Name, w.To.Name)
+	}
+	return m, nil
+}
+
+func openMoveEnd(ctx context.Context, s Shard) (*moveEnd, error) {
+	conn, err := s.connectPatiently(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &moveEnd{Conn: conn, shard: s.Name, server: &server{timeout: moveLimit, clock: newClock(nil, nil), witness: &witness{}}}
+	if err := e.prepare(ctx); err != nil {
+		conn.Close(ctx)
+		return nil, err
+	}
+	return e, nil
+}
+
+// prepare looks at the database as servers do before they use it.
+func (e *moveEnd) prepare(ctx context.Context) error {
+	limit := fmt.Sprint(moveLimit.Milliseconds())
+	if _, err := e.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false), set_config('lock_timeout', '`+limit+`', false),
+			set_config('idle_in_transaction_session_timeout', '`+limit+`', false), set_config('client_min_messages', 'warning', false)`); err != nil {
+		return err
+	}
+	if err := refuseLossy(ctx, e.Conn, "the server", `SELECT name, setting FROM pg_settings`); err != nil {
+		return err
+	}
+	if there, err := hasCitus(ctx, e.Conn); err != nil || there {
+		return errors.Join(err, errors.New("a database with the extension Citus: project move doesn't work there; move the whole schema with countersign schema move"))
+	}
+	if err := unmoved(ctx, e.Conn); err != nil {
+		return err
+	}
+	epoch, err := e.server.recognize(ctx, e.Conn)
+	if err == nil && epoch == 0 {
+		return errors.New("the database isn't PostgreSQL: project move needs its locks")
+	}
+	if err != nil {
+		return err
+	}
+	found, err := look(ctx, e.Conn)
+	e.name = found.name
+	return err
+}
+
+func (m *projectMove) close() {
+	for _, e := range []*moveEnd{m.from, m.to} {
+		if e != nil {
+			e.Close(context.Background())
+		}
+	}
+}
+
+// step notes that a step is done.
+func (m *projectMove) step(name string) error {
+	if m.Progress != nil {
+		m.Progress(name)
+	}
+	if m.at == nil {
+		return nil
+	}
+	if err := m.at(name); err != nil {
+		m.close()
+		return fmt.Errorf("%w: %w", errCrash, err)
+	}
+	return nil
+}
+
+// A moveRow is the row of a move in one of the databases.
+type moveRow struct {
+	state, other string
+	id           []byte
+}
+
+// readMove reads it, or returns none.
+func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string) (r moveRow, err error) {
+	err = e.QueryRow(ctx, `SELECT state, other, id FROM project_move WHERE project = $1`+lock, string(p)).Scan(&r.state, &r.other, &r.id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return moveRow{}, nil
+	}
+	return r, err
+}
+
+// in runs f in a transaction.
+func (e *moveEnd) in(ctx context.Context, f func() error) error {
+	return pgx.BeginTxFunc(ctx, e.Conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(pgx.Tx) error { return f() })
+}
+
+// write writes the row.
+func (e *moveEnd) write(ctx context.Context, p verify.ProjectID, r moveRow) error {
+	_, err := e.Exec(ctx, `INSERT INTO project_move (project, state, id, other, began_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (project) DO UPDATE SET state = excluded.state, id = excluded.id, other = excluded.other, began_at = excluded.began_at`,
+		string(p), r.state, r.id, r.other, millis(e.server.clock.now()))
+	return err
+}
+
+// tell has all groups look at the fence again.
+func (e *moveEnd) tell(ctx context.Context) error {
+	_, err := e.Exec(ctx, `UPDATE watermark SET id = id WHERE name = 'void'`)
+	return err
+}
+
+// note writes down in the audit log what becomes of a project.
+func (e *moveEnd) note(ctx context.Context, w *ProjectMoving, detail string) error {
+	id := verify.NewID(e.server.clock.now())
+	_, err := e.Exec(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, $2, 'project move', $3, $4)`, id[:], w.Actor, string(w.Project), detail)
+	return err
+}
+
+// begin puts up the fence, or finds that of a move that was stopped.
+func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
+	was, err := m.from.readMove(ctx, m.Project, "")
+	switch {
+	case err != nil:
+		return false, err
+	case was.state == stateMoving && was.other != m.To.Name:
+		return false, fmt.Errorf("the project is being moved from shard %s to shard %s: say --to %[2]s, or --abort", m.From.Name, was.other)
+	case was.state == stateMoving:
+		m.id = was.id
+		return true, nil
+	}
+	if err := m.check(ctx); err != nil {
+		return false, err
+	}
+	m.id = make([]byte, 16)
+	rand.Read(m.id)
+	if err := m.expect(ctx); err != nil {
+		return false, err
+	}
+	if err := m.step("expected"); err != nil {
+		return false, err
+	}
+	if err := m.putUp(ctx); err != nil {
+		return false, err
+	}
+	return false, m.step("fenced")
+}
+
+// expect says in the other database that the project will arrive.
+func (m *projectMove) expect(ctx context.Context) error {
+	return m.to.in(ctx, func() error {
+		was, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		var there bool
+		if err := m.to.QueryRow(ctx, `SELECT EXISTS (SELECT FROM project WHERE id = $1)`, string(m.Project)).Scan(&there); err != nil {
+			return err
+		}
+		if there || was.state == stateMoving {
+			return fmt.Errorf("shard %s has a project %s as well", m.To.Name, m.Project)
+		}
+		return m.to.write(ctx, m.Project, moveRow{stateArriving, m.From.Name, m.id})
+	})
+}
+
+// putUp puts up the fence.
+func (m *projectMove) putUp(ctx context.Context) error {
+	return m.from.in(ctx, func() error {
+		var name string
+		err := m.from.QueryRow(ctx, `SELECT name FROM project WHERE id = $1`, string(m.Project)).Scan(&name)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = verify.ErrNoProject
+		}
+		if err != nil {
+			return err
+		}
+		was, err := m.from.readMove(ctx, m.Project, " FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if was.state != "" && was.state != stateArrived {
+			return errors.New("another command has begun to move the project: run this one again")
+		}
+		if err := m.from.write(ctx, m.Project, moveRow{stateMoving, m.To.Name, m.id}); err != nil {
+			return err
+		}
+		if err := m.from.tell(ctx); err != nil {
+			return err
+		}
+		return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("%q from shard %s to shard %s: begun", name, m.From.Name, m.To.Name))
+	})
+}
+
+// check fails where a move would lose something.
+func (m *projectMove) check(ctx context.Context) error {
+	versions := [2]int64{}
+	for i, e := range []*moveEnd{m.from, m.to} {
+		if err := e.QueryRow(ctx, readVersion).Scan(&versions[i]); err != nil {
+			return err
+		}
+	}
+	if versions[0] != versions[1] {
+		return fmt.Errorf("the tables of shards %s and %s have versions %d and %d: run countersign migrate schema first", m.From.Name, m.To.Name, versions[0], versions[1])
+	}
+	if err := m.checkKeys(ctx); err != nil {
+		return err
+	}
+	return m.checkVoid(ctx, ofProject("SELECT id FROM verification WHERE project = {p}", m.Project))
+}
+
+// checkKeys fails if the databases have different keys under one number: what was made with one couldn't be opened.
+func (m *projectMove) checkKeys(ctx context.Context) error {
+	prints := map[int64][]byte{}
+	for _, e := range []*moveEnd{m.from, m.to} {
+		rows, err := e.Query(ctx, `SELECT key_id, print FROM made_with`)
+		if err != nil {
+			return err
+		}
+		var id int64
+		var print []byte
+		if _, err := pgx.ForEachRow(rows, []any{&id, &print}, func() error {
+			if known, ok := prints[id]; ok && !bytes.Equal(known, print) {
+				return fmt.Errorf("shards %s and %s have different keysets", m.From.Name, m.To.Name)
+			}
+			prints[id] = bytes.Clone(print)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkVoid fails if codes would be void in the other database, because it was restored, or its standby was promoted, while they
+// were pending here.
+func (m *projectMove) checkVoid(ctx context.Context, ids string) error {
+	var void []byte
+	if err := m.to.QueryRow(ctx, `SELECT id FROM watermark WHERE name = 'void'`).Scan(&void); err != nil {
+		return err
+	}
+	var n int
+	var until int64
+	if err := m.from.QueryRow(ctx, `SELECT count(*), coalesce(max(v.expires_at), 0) FROM verification v, watermark w WHERE w.name = 'void'
+			AND v.id > w.id AND v.id <= $1 AND v.status = 0 AND v.expires_at > $2 AND v.id IN (`+ids+`)`, void, millis(m.from.server.clock.now())).Scan(&n, &until); err != nil {
+		return err
+	}
+	if n > 0 {
+		return fmt.Errorf("what was pending on shard %s was voided lately: %d codes of the project would be void there. Move it after they have ended, at %s", m.To.Name, n, fromMillis(until).UTC().Format(time.DateTime+" UTC"))
+	}
+	return nil
+}
+
+// bring copies the project, if that isn't done, up to the turn.
+func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
+	if err := m.awaitOlder(ctx); err != nil {
+		return 0, err
+	}
+	if err := m.step("alone"); err != nil {
+		return 0, err
+	}
+	source, err := m.from.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		return 0, err
+	}
+	defer source.Rollback(context.WithoutCancel(ctx)) // it writes nothing
+	if err := m.holdSource(ctx); err != nil {
+		return 0, err
+	}
+	err = m.to.in(ctx, func() error {
+		turned, err := m.holdTarget(ctx)
+		if err != nil || turned {
+			return err
+		}
+		rows, err = m.copy(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return rows, m.step("turned")
+}
+
+// awaitOlder waits until all transactions have ended that may not know of the fence.
+func (m *projectMove) awaitOlder(ctx context.Context) error {
+	const holders = `SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND pid <> pg_backend_pid()
+		AND relation IN ('watermark'::regclass, 'project_move'::regclass) AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
+	var first []string
+	for look := 0; ; look++ {
+		rows, err := m.from.Query(ctx, holders)
+		if err != nil {
+			return err
+		}
+		now, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		if look == 0 {
+			first = now
+		}
+		if first = slices.DeleteFunc(first, func(id string) bool { return !slices.Contains(now, id) }); len(first) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(gateLook):
+		case <-ctx.Done():
+			return fmt.Errorf("transactions on shard %s don't end that began before: is a backup running, such as pg_dump? Try again after it", m.From.Name)
+		}
+	}
+}
+
+// holdSource keeps others from aborting the move, and from voiding what is pending, while we read.
+func (m *projectMove) holdSource(ctx context.Context) error {
+	was, err := m.from.readMove(ctx, m.Project, " FOR SHARE")
+	if err != nil {
+		return err
+	}
+	if was.state != stateMoving || !bytes.Equal(was.id, m.id) {
+		return errors.New("the move was aborted")
+	}
+	if _, err := m.from.Exec(ctx, `SELECT FROM watermark WHERE name = 'void' FOR SHARE`); err != nil {
+		return err
+	}
+	_, err = m.from.Exec(ctx, `CREATE TEMP TABLE leaving ON COMMIT DROP AS `+ofProject("SELECT id FROM verification WHERE project = {p}", m.Project))
+	if err == nil {
+		_, err = m.from.Exec(ctx, `ANALYZE leaving`)
+	}
+	return err
+}
+
+// holdTarget keeps others from aborting the move until the turn, and reports whether there was one.
+func (m *projectMove) holdTarget(ctx context.Context) (turned bool, err error) {
+	was, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
+	switch {
+	case err != nil:
+		return false, err
+	case was.state == stateArrived && bytes.Equal(was.id, m.id):
+		return true, nil
+	case was.state != stateArriving:
+		return false, errors.New("the move was aborted")
+	}
+	return false, nil
+}
+
+// copy copies the rows, and makes the turn with them when servers don't remember any more that the project was in the other database.
+func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
+	if err := m.checkVoid(ctx, `SELECT id FROM leaving`); err != nil {
+		return 0, err
+	}
+	for _, t := range movedTables {
+		if t.how != moveCopied && t.how != moveMerged {
+			continue
+		}
+		n, err := m.table(ctx, t)
+		if err != nil {
+			return 0, fmt.Errorf("copy table %s: %w", t.name, err)
+		}
+		rows += n
+		if err := m.step("copied " + t.name); err != nil {
+			return 0, err
+		}
+	}
+	if err := m.fit(ctx); err != nil {
+		return 0, err
+	}
+	if !m.fenced.IsZero() {
+		select {
+		case <-time.After(time.Until(m.fenced.Add(m.settle))):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	if err := m.to.write(ctx, m.Project, moveRow{stateArrived, m.From.Name, m.id}); err != nil {
+		return 0, err
+	}
+	if err := m.to.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: %d rows copied", m.From.Name, m.To.Name, rows)); err != nil {
+		return 0, err
+	}
+	return rows, m.to.tell(ctx)
+}
+
+// table copies a table's rows.
+func (m *projectMove) table(ctx context.Context, t movedTable) (rows int, err error) {
+	found, err := m.from.Query(ctx, `SELECT quote_ident(column_name) FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position`, t.name)
+	if err != nil {
+		return 0, err
+	}
+	all, err := pgx.CollectRows(found, pgx.RowTo[string])
+	if err != nil {
+		return 0, err
+	}
+	columns, into := strings.Join(all, ", "), t.name
+	if t.how == moveMerged {
+		into = "arriving_" + t.name
+		if _, err := m.to.Exec(ctx, `CREATE TEMP TABLE `+into+` (LIKE `+t.name+`) ON COMMIT DROP`); err != nil {
+			return 0, err
+		}
+	}
+	n, err := m.pipe(ctx, `COPY (SELECT `+columns+` FROM `+t.name+` WHERE `+ofProject(t.where, m.Project)+`) TO STDOUT (FORMAT binary)`,
+		`COPY `+into+` (`+columns+`) FROM STDIN (FORMAT binary)`)
+	if err != nil || t.how != moveMerged {
+		return n, err
+	}
+	there := `NOTHING`
+	if t.name == "made_with" {
+		there = `UPDATE SET used_at = greatest(made_with.used_at, excluded.used_at)`
+	}
+	key := map[string]string{"phone": "number", "made_with": "key_id", "kept_answer": "name", "audit": "id"}[t.name]
+	_, err = m.to.Exec(ctx, `INSERT INTO `+t.name+` (`+columns+`) SELECT `+columns+` FROM `+into+` ORDER BY `+key+` ON CONFLICT (`+key+`) DO `+there)
+	return n, err
+}
+
+// pipe has one database send what the other one takes.
+func (m *projectMove) pipe(ctx context.Context, out, in string) (rows int, err error) {
+	r, w := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := m.from.PgConn().CopyTo(ctx, w, out)
+		w.CloseWithError(err)
+		sent <- err
+	}()
+	tag, err := m.to.PgConn().CopyFrom(ctx, r, in)
+	r.CloseWithError(errors.Join(err, io.ErrClosedPipe))
+	return int(tag.RowsAffected()), errors.Join(<-sent, err)
+}
+
+// fit makes the rows fit into the other database: what was void is canceled, an attempt under way gets a lease in which whoever has
+// it can settle it there, and each open message gets a hint.
+func (m *projectMove) fit(ctx context.Context) error {
+	ids := func(where string) (all [][]byte, err error) {
+		rows, err := m.from.Query(ctx, `SELECT v.id FROM verification v, watermark w WHERE w.name = 'void' AND v.id IN (SELECT id FROM leaving) AND `+where)
+		if err != nil {
+			return nil, err
+		}
+		return pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	}
+	void, err := ids(`v.id <= w.id AND v.status = 0`)
+	if err != nil {
+		return err
+	}
+	open, err := ids(`(v.delivery IN (0, 1) OR v.delivery = 2 AND v.due_at <> 0)`)
+	if err != nil {
+		return err
+	}
+	now := m.to.server.clock.now()
+	for _, change := range []struct {
+		text string
+		args []any
+	}{
+		{`UPDATE verification SET ` + voided + ` WHERE status = 0 AND id = ANY ($1)`, []any{void, millis(now)}},
+		{`UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, []any{open, millis(now.Add(settleMove + arrivedLease))}},
+		{`INSERT INTO retry (due, id) SELECT greatest(due_at, $2), id FROM verification
+			WHERE id = ANY ($1) AND (delivery IN (0, 1) OR delivery = 2 AND due_at <> 0) ORDER BY 1, 2 ON CONFLICT DO NOTHING`, []any{open, millis(now)}},
+	} {
+		if _, err := m.to.Exec(ctx, change.text, change.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrivedLease is how long whoever sends a message has to settle it where it is now.
+const arrivedLease = 20 * time.Second
+
+// clear deletes what is left in the database that the project has left.
+func (m *projectMove) clear(ctx context.Context) error {
+	select { // servers may still look for its keys here, and mustn't find that there are none
+	case <-time.After(m.settle):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for _, t := range slices.Backward(movedTables) {
+		if err := m.clearTable(ctx, t); err != nil {
+			return fmt.Errorf("table %s: %w", t.name, err)
+		}
+		if err := m.step("cleared " + t.name); err != nil {
+			return err
+		}
+	}
+	err := m.again(ctx, func() error {
+		if err := m.from.write(ctx, m.Project, moveRow{stateMoved, m.To.Name, m.id}); err != nil {
+			return err
+		}
+		return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: done", m.From.Name, m.To.Name))
+	})
+	if err != nil {
+		return err
+	}
+	return m.step("done")
+}
+
+// again runs a transaction again that others were faster than.
+func (m *projectMove) again(ctx context.Context, f func() error) (err error) {
+	for range maxTries {
+		if err = m.from.in(ctx, f); !raced(err) {
+			break
+		}
+	}
+	return err
+}
+
+// clearStep is how many rows are deleted together: others write between two steps.
+const clearStep = 2000
+
+// clearTable deletes a table's rows.
+func (m *projectMove) clearTable(ctx context.Context, t movedTable) error {
+	switch t.name {
+	case "audit", "made_with": // they are the database's as well
+		return nil
+	case "delivery", "phone": // with their verifications
+		return nil
+	case "verification":
+		return m.clearVerifications(ctx)
+	case "kept_answer":
+		t.where = `project = {p}`
+	case "usage_day": // with the hours, which are folded into it
+		return nil
+	case "usage_hour":
+		return m.clearUsage(ctx)
+	}
+	if t.where == "" {
+		return nil
+	}
+	return m.clearRows(ctx, t.name, ofProject(t.where, m.Project))
+}
+
+// clearRows deletes rows in steps.
+func (m *projectMove) clearRows(ctx context.Context, table, where string) error {
+	for n := int64(clearStep); n == clearStep; {
+		if err := m.again(ctx, func() error {
+			tag, err := m.from.Exec(ctx, `DELETE FROM `+table+` WHERE ctid = ANY (ARRAY(SELECT ctid FROM `+table+` WHERE `+where+` LIMIT $1))`, clearStep)
+			n = tag.RowsAffected()
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearUsage deletes what the project has used. The sums of all projects forget it by the triggers of updates: deletions have
+// none.
+func (m *projectMove) clearUsage(ctx context.Context) error {
+	own := ofProject(`project = {p}`, m.Project)
+	if err := m.clearRows(ctx, "usage_hour", own); err != nil {
+		return err
+	}
+	zero := usedCountLayout.list(func(_ int, f field[used]) string { return f.name + " = 0" })
+	allZero := strings.ReplaceAll(zero, ",", " AND")
+	for n := int64(clearStep); n == clearStep; {
+		if err := m.again(ctx, func() error {
+			tag, err := m.from.Exec(ctx, `UPDATE usage_day SET `+zero+` WHERE ctid = ANY (ARRAY(
+				SELECT ctid FROM usage_day WHERE project = $1 AND NOT (`+allZero+`) LIMIT $2))`, string(m.Project), clearStep)
+			n = tag.RowsAffected()
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	for _, table := range []string{"usage_day", "usage_month", "usage_sum"} {
+		if err := m.clearRows(ctx, table, own); err != nil {
+			return err
+		}
+	}
+	return m.clearRows(ctx, "usage_sum", `project = '' AND `+allZero)
+}
+
+// clearVerifications deletes the verifications, and what names them. No index knows the project, so it goes through all.
+func (m *projectMove) clearVerifications(ctx context.Context) error {
+	after := make([]byte, len(verify.ID{}))
+	for len(after) > 0 {
+		var last []byte
+		if err := m.again(ctx, func() error {
+			rows, err := m.from.Query(ctx, `SELECT id FROM verification WHERE project = $1 AND id > $2 ORDER BY id LIMIT $3`, string(m.Project), after, clearStep)
+			if err != nil {
+				return err
+			}
+			ids, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+			if err != nil || len(ids) == 0 {
+				last = nil
+				return err
+			}
+			last = ids[len(ids)-1]
+			for _, text := range []string{`DELETE FROM retry WHERE id = ANY ($1)`, `DELETE FROM phone WHERE verification = ANY ($1)`, `DELETE FROM delivery WHERE verification = ANY ($1)`, `DELETE FROM verification WHERE id = ANY ($1)`} {
+				if _, err := m.from.Exec(ctx, text, ids); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		after = last
+	}
+	return nil
+}
+
+// AbortProjectMove takes down the fence of a move that was stopped before the turn. It fails with [ErrTurned] after that.
+func AbortProjectMove(ctx context.Context, w ProjectMoving) error {
+	m, err := openMove(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	was, err := m.from.readMove(ctx, m.Project, "")
+	if err != nil {
+		return err
+	}
+	if was.state != stateMoving {
+		return fmt.Errorf("the project isn't being moved from shard %s", m.From.Name)
+	}
+	if err := m.to.in(ctx, func() error {
+		there, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if there.state == stateArrived && bytes.Equal(there.id, was.id) {
+			return ErrTurned
+		}
+		return m.to.write(ctx, m.Project, moveRow{stateMoved, m.From.Name, was.id})
+	}); err != nil {
+		return stillRuns(err)
+	}
+	return stillRuns(m.from.in(ctx, func() error {
+		now, err := m.from.readMove(ctx, m.Project, " FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if now.state != stateMoving || !bytes.Equal(now.id, was.id) {
+			return errors.New("another command was faster: run this one again")
+		}
+		if _, err := m.from.Exec(ctx, `DELETE FROM project_move WHERE project = $1`, string(m.Project)); err != nil {
+			return err
+		}
+		if err := m.from.tell(ctx); err != nil {
+			return err
+		}
+		return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: aborted", m.From.Name, m.To.Name))
+	}))
+}
+
+// stillRuns says why a lock wasn't to be had.
+func stillRuns(err error) error {
+	if pgCode(err) == codeLockTimeout {
+		return fmt.Errorf("the command that moves the project still runs: stop it first: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,544 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/money"
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A moveTest has two shards, a and b. A project p, with something in every table, and a project q are on a, and a project r is on b.
+type moveTest struct {
+	t      *testing.T
+	shards map[string]store.Shard
+	stores map[string]*store.Store
+	key    account.KeyHash // of p
+	open   *verify.Verification
+}
+
+// twoShards makes them: two schemas of one database, or two databases.
+func twoShards(t *testing.T, databases int) *moveTest {
+	t.Helper()
+	m := &moveTest{t: t, shards: map[string]store.Shard{}, stores: map[string]*store.Store{}}
+	url := pgtest.Database(t, "")
+	for i, name := range []string{"a", "b"} {
+		if i > 0 && databases > 1 {
+			url = pgtest.Database(t, "")
+		}
+		fillSchema(t, url, "verify_"+name)
+		m.shards[name] = store.Shard{Name: name, Postgres: &store.Postgres{URL: url, Schema: "verify_" + name, Timeout: 10 * time.Second}}
+		m.stores[name] = m.replica(name)
+	}
+	for project, shard := range map[verify.ProjectID]string{"p": "a", "q": "a", "r": "b"} {
+		m.fill(project, shard)
+	}
+	return m
+}
+
+// replica opens a shard as one more server does.
+func (m *moveTest) replica(shard string, edits ...func(*store.Options)) *store.Store {
+	m.t.Helper()
+	return replica(m.t, m.shards[shard].URL, append(edits, func(o *store.Options) { o.Postgres.Schema = "verify_" + shard })...)
+}
+
+func (m *moveTest) demand(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *moveTest) db(shard string) *sql.DB {
+	m.t.Helper()
+	db, err := sql.Open("pgx", pgtest.InSchema(m.shards[shard].URL, "verify_"+shard))
+	m.demand(err)
+	m.t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// fill makes a project with something in every table.
+func (m *moveTest) fill(p verify.ProjectID, shard string) {
+	m.t.Helper()
+	s := m.stores[shard]
+	m.demand(s.CreateProject(ctx, verify.Project{ID: p, Name: "Project " + string(p), Profile: verify.ProfileCompat, PublicText: true}, store.Audit{Actor: "a", Action: "b"}))
+	key := account.HashKey(verify.Secret("key of " + string(p)))
+	if p == "p" {
+		m.key = key
+	}
+	m.demand(s.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p, Hash: key, Consumer: "consumer-" + string(p), Scopes: verify.AllScopes}))
+	m.demand(s.CreateText(ctx, verify.TextTemplate{ID: verify.NewID(time.Now()), Project: p, Name: "t", Texts: []verify.Text{{Text: "{code}"}}, Version: 1}, 1))
+	m.demand(s.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(time.Now()), Project: p, Name: "t", Pattern: "{code}", Version: 1}, 1))
+	app := verify.Application{ID: verify.NewID(time.Now()), Project: p, Name: "app", Version: 1}
+	m.demand(s.CreateApplication(ctx, app, true, 1))
+	user := pending(time.Now(), number(0))
+	user.Project, user.Application, user.User = p, app.ID, "somebody"
+	m.demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Hour}))
+	k := verify.UserKey{Project: p, Application: app.ID, Name: "somebody"}
+	m.demand(s.AddDevice(ctx, k, verify.Device{ID: verify.NewID(time.Now()), Application: app.ID, User: "somebody", Kind: verify.DeviceWebPush, Fingerprint: []byte{1}, KeyID: 7, Sealed: []byte{2}}, 1, verify.ID{}))
+	m.demand(s.AddEnrolment(ctx, k, verify.Enrolment{Hash: []byte("enrolment of " + p), ExpiresAt: time.Now().Add(time.Hour)}))
+	_, err := s.ChangeBudget(ctx, p, func(b *verify.Budget) ([]store.Audit, error) {
+		b.DayMessages, b.Currency = 1000, "EUR"
+		return nil, nil
+	})
+	m.demand(err)
+	_, err = s.AddCredit(ctx, p, verify.LedgerEntry{Kind: verify.LedgerTopUp, Amount: money.Amount(1_000_000), Actor: "a"})
+	m.demand(err)
+	_, err = s.ChangeCountryLimit(ctx, p, "US", func(l *verify.CountryLimit) ([]store.Audit, error) { l.DayMessages = 900; return nil, nil })
+	m.demand(err)
+	for i := range 6 {
+		v := pending(time.Now(), number(i))
+		v.Project, v.KeyID = p, 7
+		v.Toll.Bound = true
+		if i == 1 {
+			v.Channel, v.Calling = verify.ChannelVoice, time.Hour
+			v.To = number(100 + int(p[0]))
+		}
+		m.demand(s.Start(ctx, v, verify.Limits{Daily: 5}, time.Hour))
+		switch i {
+		case 2, 3: // sent, or to be tried again
+			st := verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Carrier: "c", Ref: "r", StartedAt: time.Now()}}
+			if i == 3 {
+				st.Outcome, st.Retry, st.RetryAt = verify.AttemptErrored, true, time.Now().Add(time.Hour)
+			}
+			_, err := s.Settle(ctx, st)
+			m.demand(err)
+		case 4:
+			_, err := s.Check(ctx, guess(v, "483920"))
+			m.demand(err)
+		case 5:
+			_, err := s.Check(ctx, guess(v, "000000"))
+			m.demand(err)
+			if p == "p" {
+				m.open = v
+			}
+		}
+	}
+	db := m.db(shard)
+	for _, text := range []string{
+		`INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at, project) VALUES (convert_to('PROJECT', 'UTF8'), '\x02', 7, '\x03', '\x04', 4000000000000, 'PROJECT')`,
+		`INSERT INTO kept_count (project, hour, n) VALUES ('PROJECT', 1, 2)`,
+		`INSERT INTO made_with (key_id, print, used_at) VALUES (7, '\x07', 1) ON CONFLICT DO NOTHING`,
+		`INSERT INTO usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price)
+			SELECT 'PROJECT', 20000 + d, '\x01', '', 'sms', 'US', 'carrier of PROJECT', '', 1, 2, 3, 0, 1, 1, 5, 7 FROM generate_series(1, 40) d`,
+	} {
+		_, err := db.Exec(strings.ReplaceAll(text, "PROJECT", string(p)))
+		m.demand(err)
+	}
+}
+
+// rows are a project's rows in a shard, by table. What a move writes about itself isn't among them.
+func (m *moveTest) rows(p verify.ProjectID, shard string) map[string][]string {
+	m.t.Helper()
+	db, all := m.db(shard), map[string][]string{}
+	for table, where := range store.MovedTables(p) {
+		switch table {
+		case "usage_month", "usage_sum":
+			where = "project = '" + string(p) + "'"
+		case "retry":
+			where = "id IN (SELECT id FROM verification WHERE project = '" + string(p) + "')"
+		case "audit":
+			where += " AND action <> 'project move'"
+		}
+		if where == "" {
+			continue
+		}
+		rows, err := db.Query(`SELECT row_to_json(t)::text FROM ` + table + ` t WHERE ` + where + ` ORDER BY 1`)
+		m.demand(err)
+		for rows.Next() {
+			var text string
+			m.demand(rows.Scan(&text))
+			all[table] = append(all[table], text)
+		}
+		m.demand(rows.Err())
+	}
+	return all
+}
+
+// sums are those of all projects' usage in a shard that aren't zero.
+func (m *moveTest) sums(shard string) string {
+	m.t.Helper()
+	return query[string](m.t, pgtest.InSchema(m.shards[shard].URL, "verify_"+shard),
+		`SELECT coalesce(string_agg(row_to_json(s)::text, E'\n' ORDER BY row_to_json(s)::text), '') FROM usage_sum s WHERE project = ''`)
+}
+
+func (m *moveTest) moving(from, to string) store.ProjectMoving {
+	w := store.ProjectMoving{Project: "p", From: m.shards[from], To: m.shards[to], Actor: "somebody"}
+	w.Settle(time.Millisecond)
+	return w
+}
+
+// here reports whether a shard decides on p, and whether its key is known there.
+func (m *moveTest) here(s *store.Store) (decides bool, key error) {
+	m.t.Helper()
+	_, key = s.Account(ctx, m.key)
+	v := pending(time.Now(), number(50))
+	switch err := s.Start(ctx, v, verify.Limits{}, time.Hour); {
+	case err == nil:
+		m.demand(s.Cancel(ctx, "p", v.ID))
+		return true, key
+	case !errors.Is(err, verify.ErrMoving):
+		m.t.Errorf("a start: got %v", err)
+	}
+	return false, key
+}
+
+func (m *moveTest) same(what string, got, want map[string][]string) {
+	m.t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		m.t.Errorf("%s: -want +got\n%.3000s", what, d)
+	}
+}
+
+// Each table is in the list that says what a move does with its rows.
+func TestAMoveKnowsEveryTable(t *testing.T) {
+	t.Parallel()
+	db, err := sql.Open("pgx", storetest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'goose_db_version'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := store.MovedTables("p")
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		known, _, why := store.MovedTable(name)
+		if !known {
+			t.Errorf("table %s: movedTables doesn't say whether a project that moves takes its rows along", name)
+		} else if (listed[name] == "") != (why != "") {
+			t.Errorf("table %s: say by which condition its rows are a project's, or why they aren't copied", name)
+		}
+		delete(listed, name)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name := range listed {
+		t.Errorf("there is no table %s", name)
+	}
+}
+
+// All of a project arrives, nothing of it is left, and what others have stays as it is. It goes back as well.
+func TestMoveProjectBringsAll(t *testing.T) {
+	t.Parallel()
+	for _, databases := range []int{1, 2} {
+		t.Run(fmt.Sprint(databases), func(t *testing.T) {
+			t.Parallel()
+			m := twoShards(t, databases)
+			want, others, sums := m.rows("p", "a"), m.rows("q", "a"), [2]string{m.sums("a"), m.sums("b")}
+			for table, where := range store.MovedTables("p") {
+				if where != "" && len(want[table]) == 0 {
+					t.Errorf("table %s has no rows of the project: this shows nothing of it", table)
+				}
+			}
+			hints := 0
+			m.demand(m.db("a").QueryRow(`SELECT count(*) FROM verification WHERE project = 'p' AND (delivery IN (0, 1) OR due_at <> 0)`).Scan(&hints))
+			for _, way := range [][2]string{{"a", "b"}, {"b", "a"}} {
+				done, err := store.MoveProject(ctx, m.moving(way[0], way[1]))
+				m.demand(err)
+				got := m.rows("p", way[1])
+				if len(got["retry"]) != hints {
+					t.Errorf("hints of open messages: got %d, want %d", len(got["retry"]), hints)
+				}
+				delete(got, "retry")
+				delete(want, "retry")
+				m.same("rows that arrived", got, want)
+				left := m.rows("p", way[0])
+				delete(left, "audit")
+				m.same("rows that are left", left, map[string][]string{})
+				m.same("rows of another project", m.rows("q", "a"), others)
+				if done.Rows == 0 || done.Fenced == 0 {
+					t.Errorf("it says that it moved %+v", done)
+				}
+				var audits int
+				for shard, n := range map[string]int{way[0]: 2, way[1]: 1} {
+					m.demand(m.db(shard).QueryRow(`SELECT count(*) FROM audit WHERE action = 'project move' AND detail LIKE '%from shard ` + way[0] + ` %'`).Scan(&audits))
+					if audits < n {
+						t.Errorf("shard %s has %d entries about the move in its audit log, want %d", shard, audits, n)
+					}
+				}
+				if decides, err := m.here(m.stores[way[0]]); decides || !errors.Is(err, verify.ErrUnauthenticated) {
+					t.Errorf("shard %s, which it left: decides: %t, its key: %v", way[0], decides, err)
+				}
+				if decides, err := m.here(m.stores[way[1]]); !decides || err != nil {
+					t.Errorf("shard %s, where it is: decides: %t, its key: %v", way[1], decides, err)
+				}
+				// As m.here has changed something:
+				want, others = m.rows("p", way[1]), m.rows("q", "a")
+				m.demand(m.db(way[1]).QueryRow(`SELECT count(*) FROM verification WHERE project = 'p' AND (delivery IN (0, 1) OR due_at <> 0)`).Scan(&hints))
+			}
+			if got := [2]string{m.sums("a"), m.sums("b")}; got != sums {
+				t.Errorf("sums of all projects' usage: got\n%s\nwant\n%s", got, sums)
+			}
+			if got := query[string](t, pgtest.InSchema(m.shards["a"].URL, "verify_a"), `SELECT status || ' ' || guesses FROM verification WHERE id = $1`, m.open.ID[:]); got != "0 1" {
+				t.Errorf("the guesses that are spent: got status and guesses %s, want 0 1", got)
+			}
+			if out, err := m.stores["a"].Check(ctx, guess(m.open, "483920")); err != nil || !out.Approved {
+				t.Errorf("the right code: got %+v, %v", out, err)
+			}
+			if out, err := m.stores["a"].Check(ctx, guess(m.open, "483920")); err == nil {
+				t.Errorf("the right code once more: got %+v", out)
+			}
+		})
+	}
+}
+
+// A move that was stopped at any step goes on, or is undone before the turn. In between, the project is decided on in one shard at
+// most.
+func TestMoveProjectGoesOnAfterACrash(t *testing.T) {
+	t.Parallel()
+	var steps []string
+	m := twoShards(t, 1)
+	w := m.moving("a", "b")
+	w.Progress = func(step string) { steps = append(steps, step) }
+	_, err := store.MoveProject(ctx, w)
+	m.demand(err)
+	if testing.Short() { // those between which something differs
+		steps = slices.DeleteFunc(steps, func(step string) bool {
+			return strings.Contains(step, " ") && !slices.Contains([]string{"copied project", "copied verification", "copied audit", "cleared retry", "cleared verification", "cleared project"}, step)
+		})
+	}
+	turned := slices.Index(steps, "turned")
+	if turned < 0 || steps[len(steps)-1] != "done" {
+		t.Fatalf("steps: %q", steps)
+	}
+	crash := func(from, to, at string) {
+		t.Helper()
+		w := m.moving(from, to)
+		w.At(func(step string) error {
+			if step == at {
+				return errors.New(step)
+			}
+			return nil
+		})
+		if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
+			t.Fatalf("a move that crashes at %q: got %v", at, err)
+		}
+	}
+	from, to := "b", "a"
+	for i, step := range steps {
+		want := m.rows("p", from)
+		crash(from, to, step)
+		at := from
+		if i >= turned {
+			at = to
+		}
+		for name, s := range m.stores {
+			decides, key := m.here(s)
+			switch {
+			case name != at && decides, decides != (key == nil):
+				t.Errorf("after %q, shard %s: decides: %t, its key: %v; it is on %s", step, name, decides, key, at)
+			case name == at && !decides && (i >= turned || step == "expected"):
+				t.Errorf("after %q, shard %s, where it is, doesn't decide: %v", step, name, key)
+			}
+		}
+		if i < turned && i%2 == 0 && step != "expected" {
+			m.demand(store.AbortProjectMove(ctx, m.moving(from, to)))
+			m.same("rows after an abort at "+step, m.rows("p", from), want)
+			if decides, key := m.here(m.stores[from]); !decides || key != nil {
+				t.Errorf("after an abort at %q: decides: %t, its key: %v", step, decides, key)
+			}
+			if decides, _ := m.here(m.stores[to]); decides {
+				t.Errorf("after an abort at %q: the other shard decides", step)
+			}
+			want = m.rows("p", from)
+		} else if i >= turned && step != "done" {
+			if err := store.AbortProjectMove(ctx, m.moving(from, to)); !errors.Is(err, store.ErrTurned) {
+				t.Errorf("abort after %q: got %v, want %v", step, err, store.ErrTurned)
+			}
+		}
+		if step == "done" {
+			break
+		}
+		if i >= turned || step == "expected" { // m.here has changed something
+			want = m.rows("p", at)
+		}
+		_, err := store.MoveProject(ctx, m.moving(from, to))
+		m.demand(err)
+		got := m.rows("p", to)
+		delete(got, "retry")
+		delete(want, "retry")
+		m.same("rows after a crash at "+step, got, want)
+		from, to = to, from
+	}
+}
+
+// What was under way when the fence was put up is committed before the project is copied, and moves with it.
+func TestMoveProjectWaitsForWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	begun, let := make(chan struct{}, 1), make(chan struct{})
+	var hold, committed atomic.Bool
+	slow := m.replica("a", func(o *store.Options) {
+		o.Commit = func(_ int, commit func() error) error {
+			if hold.CompareAndSwap(true, false) {
+				begun <- struct{}{}
+				<-let
+				defer committed.Store(true)
+			}
+			return commit()
+		}
+	})
+	for name, write := range map[string]func() error{
+		"a group": func() error { _, err := slow.Check(ctx, guess(m.open, "000000")); return err },
+		"what is alone": func() error {
+			_, err := slow.ChangeProject(ctx, "p", func(p *verify.Project) ([]store.Audit, error) { p.Name += "!"; return nil, nil })
+			return err
+		},
+	} {
+		before := m.rows("p", "a")
+		committed.Store(false)
+		hold.Store(true)
+		let = make(chan struct{})
+		wrote := make(chan error, 1)
+		go func() { wrote <- write() }()
+		<-begun
+		w := m.moving("a", "b")
+		w.At(func(step string) error {
+			switch step {
+			case "fenced":
+				time.AfterFunc(200*time.Millisecond, func() { close(let) }) // a move that doesn't wait is through by then
+			case "alone":
+				if !committed.Load() {
+					t.Errorf("%s: the move goes on before it is committed", name)
+				}
+			}
+			return nil
+		})
+		_, err := store.MoveProject(ctx, w)
+		m.demand(err)
+		if err := <-wrote; err != nil {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if after := m.rows("p", "b"); cmp.Equal(after["verification"], before["verification"]) && cmp.Equal(after["project"], before["project"]) {
+			t.Errorf("%s: what it wrote is lost", name)
+		}
+		_, err = store.MoveProject(ctx, m.moving("b", "a"))
+		m.demand(err)
+	}
+}
+
+// A replica that knows nothing of a move, because it stood still meanwhile, decides nothing about the project.
+func TestAReplicaThatMissedAMoveDecidesNothing(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	late := m.replica("a")
+	m.demand(late.Cancel(ctx, "q", m.started(late, "q", number(60)))) // its connection is there
+	sending := m.started(late, "p", number(61))
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	before := m.rows("p", "b")
+	for name, try := range map[string]func() error{
+		"a start":  func() error { return late.Start(ctx, pending(time.Now(), number(62)), verify.Limits{}, time.Hour) },
+		"a guess":  func() error { _, err := late.Check(ctx, guess(m.open, "483920")); return err },
+		"a cancel": func() error { return late.Cancel(ctx, "p", m.open.ID) },
+		"a change": func() error {
+			_, err := late.ChangeProject(ctx, "p", func(p *verify.Project) ([]store.Audit, error) { p.Name = "x"; return nil, nil })
+			return err
+		},
+		"a key": func() error { return late.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: "p"}) },
+		"a credit": func() error {
+			_, err := late.AddCredit(ctx, "p", verify.LedgerEntry{Kind: verify.LedgerTopUp, Amount: 1})
+			return err
+		},
+	} {
+		if err := try(); !errors.Is(err, verify.ErrMoving) {
+			t.Errorf("%s: got %v, want %v", name, err, verify.ErrMoving)
+		}
+	}
+	if _, err := late.Renew(ctx, sending, 1, time.Hour); err == nil {
+		t.Error("it renews a lease of a message that has moved, and may send it")
+	}
+	m.same("rows", m.rows("p", "b"), before)
+	m.demand(late.Cancel(ctx, "q", m.started(late, "q", number(63)))) // others go on
+	for _, s := range []*store.Store{late, m.stores["b"]} {
+		m.demand(s.Watch(ctx))
+	}
+	if n := query[int](t, pgtest.InSchema(m.shards["a"].URL, "verify_a"), `SELECT count(*) FROM audit WHERE action = 'void'`); n != 0 {
+		t.Error("what is pending in the shard that the project left was voided: its verifications are taken for lost")
+	}
+}
+
+// started starts a message that is being sent.
+func (m *moveTest) started(s *store.Store, p verify.ProjectID, to phone.Number) verify.ID {
+	m.t.Helper()
+	v := pending(time.Now(), to)
+	v.Project = p
+	m.demand(s.Start(ctx, v, verify.Limits{}, time.Hour))
+	return v.ID
+}
+
+// What was void stays so. What would be void in the other shard keeps the project from moving.
+func TestMoveProjectKeepsWhatIsVoid(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	if _, err := m.db("a").Exec(`UPDATE watermark SET id = $1 WHERE name = 'void'`, m.open.ID[:]); err != nil {
+		t.Fatal(err)
+	}
+	newer := m.started(m.stores["a"], "p", number(64))
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	if out, err := m.stores["b"].Check(ctx, guess(m.open, "483920")); err == nil {
+		t.Errorf("a code that was void: got %+v", out)
+	}
+	if _, err := m.db("a").Exec(`UPDATE watermark SET id = $1 WHERE name = 'void'`, newer[:]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.MoveProject(ctx, m.moving("b", "a")); err == nil || !strings.Contains(err.Error(), "1 codes of the project would be void there") {
+		t.Errorf("a move to where a pending code is void: got %v", err)
+	}
+	if decides, key := m.here(m.stores["b"]); !decides || key != nil {
+		t.Errorf("after that: decides: %t, its key: %v", decides, key)
+	}
+}
+
+// Of two commands at a time, one moves the project.
+func TestTwoCommandsMoveAProjectOnce(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 2)
+	want := m.rows("p", "a")
+	var all sync.WaitGroup
+	var moved atomic.Int32
+	for range 3 {
+		all.Go(func() {
+			if _, err := store.MoveProject(ctx, m.moving("a", "b")); err == nil {
+				moved.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if moved.Load() == 0 { // they may have stopped each other
+		_, err := store.MoveProject(ctx, m.moving("a", "b"))
+		m.demand(err)
+	}
+	got := m.rows("p", "b")
+	delete(got, "retry")
+	delete(want, "retry")
+	m.same("rows", got, want)
+	if decides, key := m.here(m.stores["b"]); !decides || key != nil {
+		t.Errorf("shard b: decides: %t, its key: %v", decides, key)
+	}
+	if decides, _ := m.here(m.stores["a"]); decides {
+		t.Error("shard a decides")
+	}
+}
