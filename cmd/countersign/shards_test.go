@@ -15,6 +15,7 @@ type shardedInstallation struct {
 	*installation
 	wire           *pgtest.Wire
 	project, token string // of the project on b; the installation's own is on a
+	url            string // of the database
 }
 
 func installShards(t *testing.T) *shardedInstallation {
@@ -29,7 +30,7 @@ func installShards(t *testing.T) *shardedInstallation {
 		before, public, _ := strings.Cut(text, "\npublic:\n")
 		return before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
 	})
-	s := &shardedInstallation{installation: in, wire: wire}
+	s := &shardedInstallation{installation: in, wire: wire, url: direct}
 	var made texts
 	in.decode(&made, "project", "create", "--json", "Other")
 	s.project = made["id"]

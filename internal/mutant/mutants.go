@@ -2633,4 +2633,34 @@ var mutants = []mutant{
 		[]edit{{callbackFile, "\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands", "\tif c := h.carriers[r.PathValue(\"name\")]; c != nil {\n\t\tbody, _ := io.ReadAll(r.Body)\n\t\tr.Body = io.NopCloser(strings.NewReader(string(body)))\n\t\tif h.shakeHands(w, c, &report{Request: r, body: body}) {\n\t\t\treturn\n\t\t}\n\t}\n\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands"}},
 		test{inProvider, "^TestAHandshake$"},
 	},
+	{
+		"fence-unseen", "A group decides nothing about a project that moves.",
+		[]edit{{batchFile, "case r.fenced(&o):", "case false && r.fenced(&o):"}},
+		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
+	},
+	{
+		"fence-waits-for-nobody", "A project is copied when all transactions have ended that may not know that it moves.",
+		[]edit{{"internal/store/projectmove.go", "if err := m.awaitOlder(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		test{inStore, "^TestMoveProjectWaitsForWhatIsUnderWay$"},
+	},
+	{
+		"fence-untold", "Groups notice that a project moves.",
+		[]edit{{"internal/store/projectmove.go", "`UPDATE watermark SET id = id WHERE name = 'void'`", "`UPDATE watermark SET id = id WHERE name = 'none'`"}},
+		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
+	},
+	{
+		"moved-taken-for-lost", "A verification that moved away isn't lost.",
+		[]edit{{identityFile, "if gone {\n\t\t\t\tcontinue", "if false && gone {\n\t\t\t\tcontinue"}},
+		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
+	},
+	{
+		"void-moves-along", "What is void in one shard isn't pending in another.",
+		[]edit{{"internal/store/projectmove.go", "void, err := ids(`v.id <= w.id AND v.status = 0`)", "void, err := ids(`v.id <= w.id AND v.status = -1`)"}},
+		test{inStore, "^TestMoveProjectKeepsWhatIsVoid$"},
+	},
+	{
+		"settled-where-it-was", "The end of an attempt is recorded in the shard to which its project has moved.",
+		[]edit{{"internal/dispatch/moved.go", "if other == f.Store {", "if other == f.Store || err != nil {"}},
+		test{inSystem, "^TestAMessageUnderWayMovesWithItsProject$"},
+	},
 }
