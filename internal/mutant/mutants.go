@@ -1194,7 +1194,7 @@ var mutants = []mutant{
 		// That a group's rows are loaded in the order of their keys can't be seen on SQLite, which has one
 		// lock for all of them. That its operations are applied in the order of their arrival can.
 		"group-applied-backwards", "Operations on one row are decided in the order in which they arrived.",
-		[]edit{{batchFile, "for i, o := range group {\n\t\tif o.keep", "for i, o := range slices.Backward(group) {\n\t\tif o.keep"}},
+		[]edit{{batchFile, "for i, o := range group {\n\t\tswitch {\n\t\tcase r.fenced", "for i, o := range slices.Backward(group) {\n\t\tswitch {\n\t\tcase r.fenced"}},
 		stores("OperationsOnOneRowAreAppliedInOrderOfArrival"),
 	},
 	{
