@@ -1,13 +1,13 @@
 # make test    all packages' tests in a few minutes: no race detector, long tests shortened or left out
 # make check   formatting, vet, static checks, then all tests whole, with the race detector
 # make lint    of these the formatting, vet and the static checks
-# make race    make test with the race detector, but for the commands' scripts; RACESHARE=3: a third of the packages, others for each commit
+# make race    make test with the race detector, but for the commands' scripts; RACESHARE=4: a quarter of the packages, others for each commit
 # make slow    tests that measure, so that they need the machine to themselves
 # make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME; FUZZSHARE=4: a quarter of them, others for each commit
 # make kannel  the SMPP carrier against Kannel, which has to be installed
-# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs
+# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs, -citus URL: shards
 # make rates   how fast messages move on, against how fast they are handed over at first
 # make floods  how one project's starts do beside another's floods, on one server and on three over PostgreSQL
 # make pushes  a push's CPU time beside that of a message by the HTTP carrier

@@ -46,7 +46,7 @@ func (c *benchCommand) Run(w world) error {
 	}
 	defer sink.Close()
 	r, err := bench.Run(w.ctx, bench.Options{
-		URLs: c.URL, Project: c.Project, Token: token, Face: bench.Face(c.Face), Sink: sink, Concurrency: c.Concurrency, Duration: c.Duration, PIDs: c.PID,
+		URLs: c.URL, Keys: []bench.Key{{Project: c.Project, Token: token}}, Face: bench.Face(c.Face), Sink: sink, Concurrency: c.Concurrency, Duration: c.Duration, PIDs: c.PID,
 		Progress: func(done int, elapsed time.Duration) {
 			fmt.Fprintf(w.stderr, "\r%d verifications in %v, %.0f/s ", done, elapsed.Round(time.Second), float64(done)/elapsed.Seconds())
 		},

@@ -110,7 +110,7 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 			}
 		}
 		s.works(turn, b)
-		if n := s.left(s.url, from); n != 0 {
+		if n := s.left(s.direct, from); n != 0 {
 			t.Errorf("%d rows in the shard that the project has left", n)
 		}
 		from, to = to, from

@@ -14,23 +14,27 @@ import (
 type shardedInstallation struct {
 	*installation
 	wire           *pgtest.Wire
+	direct         string // the database's URL
 	project, token string // of the project on b; the installation's own is on a
-	url            string // of the database
 }
 
-func installShards(t *testing.T) *shardedInstallation {
+// installShards makes one of the example configuration, changed by edits.
+func installShards(t *testing.T, edits ...func(string) string) *shardedInstallation {
 	t.Helper()
 	cluster := pgtest.New(t)
 	direct := cluster.Database(t, "")
 	wire := pgtest.NewWire(t, cluster)
 	in := install(t, thisBinary, func(text string) string {
+		for _, edit := range edits {
+			text = edit(text)
+		}
 		shards := fmt.Sprintf("  shards:\n    - name: a\n      schema: verify_a\n    - name: b\n      url: %q\n      schema: verify_b\n", wire.URL(direct))
 		text = strings.Replace(text, "\n  url: \"\"\n", "\n  url: "+strconv.Quote(direct)+"\n", 1)
 		text = strings.Replace(text, "  shards: []\n", shards, 1)
 		before, public, _ := strings.Cut(text, "\npublic:\n")
 		return before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
 	})
-	s := &shardedInstallation{installation: in, wire: wire, url: direct}
+	s := &shardedInstallation{installation: in, wire: wire, direct: direct}
 	var made texts
 	in.decode(&made, "project", "create", "--json", "Other")
 	s.project = made["id"]

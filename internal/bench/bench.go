@@ -26,18 +26,21 @@ import (
 type Options struct {
 	// URLs of the server's replicas, such as http://127.0.0.1:8080. A verification started at one of
 	// them is checked at the next.
-	URLs           []string
-	Project, Token string
-	Face           Face         // the API that is driven; "": SignalWire's
-	Sink           net.Listener // receives the messages of the server's HTTP carrier
-	SMSC           *SMSC        // used instead, if the server has an SMPP carrier bound to it
-	Concurrency    int          // concurrent verifications
-	Duration       time.Duration
-	PIDs           []int // processes to measure
-	Client         *http.Client
+	URLs        []string
+	Keys        []Key        // verifications are each of the next one's project
+	Face        Face         // the API that is driven; "": SignalWire's
+	Sink        net.Listener // receives the messages of the server's HTTP carrier
+	SMSC        *SMSC        // used instead, if the server has an SMPP carrier bound to it
+	Concurrency int          // concurrent verifications
+	Duration    time.Duration
+	PIDs        []int // processes to measure
+	Client      *http.Client
 	// Progress, if set, is called every second.
 	Progress func(done int, elapsed time.Duration)
 }
+
+// A Key is an API key, with its project.
+type Key struct{ Project, Token string }
 
 // A Face is an API of the server.
 type Face string
@@ -195,6 +198,7 @@ func (d *driver) one(t *timings) {
 func (d *driver) verify(t *timings) error {
 	turn := int(d.turn.Add(1))
 	replica := func(n int) string { return d.URLs[n%len(d.URLs)] }
+	key := d.Keys[turn%len(d.Keys)]
 	to := d.number()
 	inbox := d.expect(to)
 	defer func() {
@@ -203,7 +207,7 @@ func (d *driver) verify(t *timings) error {
 		delete(d.waiting, to)
 	}()
 	began := time.Now()
-	id, err := d.start(replica(turn), to)
+	id, err := d.start(replica(turn), key, to)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
@@ -215,7 +219,7 @@ func (d *driver) verify(t *timings) error {
 		return errors.New("no message within 10 s: does the server's carrier post to the sink's address?")
 	}
 	asked := time.Now()
-	right, err := d.check(replica(turn+1), id, m.code)
+	right, err := d.check(replica(turn+1), key, id, m.code)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
@@ -238,29 +242,29 @@ func (d *driver) number() string {
 }
 
 // start starts a verification of a number.
-func (d *driver) start(replica, to string) (id string, err error) {
+func (d *driver) start(replica string, key Key, to string) (id string, err error) {
 	path := "/api/relay/rest/mfa/sms"
 	if d.Face == V1 {
 		path = "/v1/verifications"
 	}
 	var started struct{ ID string }
-	err = d.post(replica+path, map[string]string{"to": to}, &started)
+	err = d.post(replica+path, key, map[string]string{"to": to}, &started)
 	return started.ID, err
 }
 
 // check checks a code, and reports whether it is right.
-func (d *driver) check(replica, id, code string) (right bool, err error) {
+func (d *driver) check(replica string, key Key, id, code string) (right bool, err error) {
 	if d.Face == V1 {
 		var checked struct{ Valid bool }
-		err = d.post(replica+"/v1/verifications/"+id+"/check", map[string]string{"code": code}, &checked)
+		err = d.post(replica+"/v1/verifications/"+id+"/check", key, map[string]string{"code": code}, &checked)
 		return checked.Valid, err
 	}
 	var checked struct{ Success bool }
-	err = d.post(replica+"/api/relay/rest/mfa/"+id+"/verify", map[string]string{"token": code}, &checked)
+	err = d.post(replica+"/api/relay/rest/mfa/"+id+"/verify", key, map[string]string{"token": code}, &checked)
 	return checked.Success, err
 }
 
-func (d *driver) post(url string, body, into any) error {
+func (d *driver) post(url string, key Key, body, into any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -270,9 +274,9 @@ func (d *driver) post(url string, body, into any) error {
 		return err
 	}
 	if d.Face == V1 {
-		req.Header.Set("Authorization", "Bearer "+d.Token)
+		req.Header.Set("Authorization", "Bearer "+key.Token)
 	} else {
-		req.SetBasicAuth(d.Project, d.Token)
+		req.SetBasicAuth(key.Project, key.Token)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := d.Client.Do(req)

@@ -1388,7 +1388,7 @@ var mutants = []mutant{
 	// Delivery.
 	{
 		"settled-without-the-lease", "A dispatcher that lost the lease can't settle the attempt.",
-		[]edit{{deliveryFile, "if v.Attempt != s.Attempt {", "if false {"}},
+		[]edit{{deliveryFile, "if v.Attempt != s.Attempt || s.Attempt < 1 {", "if s.Attempt < 1 {"}},
 		test{inVerify, "^TestWhoLostTheLeaseSettlesAndRenewsNothing$"},
 	},
 	{
@@ -1904,6 +1904,11 @@ var mutants = []mutant{
 		"shard-that-is-away-refuses-keys", "While a shard is away, a key that no other shard knows is answered 503, and not 401.",
 		[]edit{{"internal/system/shards.go", "case err == nil && len(all) < len(s.all):", "case false:"}, {"internal/system/shards.go", "if p != nil || err != nil {\n\t\treturn p", "if p != nil {\n\t\treturn p"}},
 		test{inSystem, "^TestAKeyFindsItsShard$"},
+	},
+	{
+		"device-asks-any-shard", "What a device answers is judged by the shard that has its verification.",
+		[]edit{{"internal/system/shards.go", "if p = d.or(p, err); p == nil {", "if p = d.or(nil, err); p == nil {"}},
+		test{"./cmd/countersign", "^TestDevicesOfTwoShards$"},
 	},
 	{
 		"receipt-goes-to-the-first-shard", "A receipt goes to the shard whose database has its message.",

@@ -58,22 +58,18 @@ func openDatabase(ctx context.Context, rows int) (*database, error) {
 	if d.conn, err = pgx.Connect(ctx, d.url); err != nil {
 		return nil, err
 	}
-	stat, err := bench.ReadStat(int(d.conn.PgConn().PID()))
-	if err != nil {
-		return nil, fmt.Errorf("is the server on this machine? %w", err)
-	}
-	d.postmaster = stat.Parent
-	return d, nil
+	d.postmaster, err = postmasterOf(d.conn)
+	return d, err
 }
 
 func filledWith(rows int) string { return fmt.Sprintf("filled with %d rows", rows) }
 
 func (d *database) fill(ctx context.Context, in *installation, rows int) error {
 	if d.conn == nil {
-		return fillSQLite(filepath.Join(in.dir, "data", "countersign.db"), in.project, rows)
+		return fillSQLite(filepath.Join(in.dir, "data", "countersign.db"), project, rows)
 	}
 	if !d.filled {
-		if err := fillPostgres(ctx, d.conn, in.project, rows); err != nil {
+		if err := fillPostgres(ctx, d.conn, project, rows); err != nil {
 			return err
 		}
 		if _, err := d.conn.Exec(ctx, fmt.Sprintf("COMMENT ON DATABASE countersign_bench_%d IS '%s'", rows, filledWith(rows))); err != nil {
@@ -90,12 +86,16 @@ func (d *database) close(ctx context.Context) {
 	}
 }
 
-// cpu returns the CPU time that PostgreSQL has used, in seconds, including processes that have
-// ended. SQLite runs in the server's own process.
+// cpu returns the CPU time that PostgreSQL has used, in seconds. SQLite runs in the server's own process.
 func (d *database) cpu() (seconds float64, err error) {
 	if d.conn == nil {
 		return 0, nil
 	}
+	return cpuOf(d.postmaster)
+}
+
+// cpuOf returns the CPU time of a PostgreSQL server, in seconds, including processes that have ended.
+func cpuOf(postmaster int) (seconds float64, err error) {
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0, err
@@ -110,11 +110,20 @@ func (d *database) cpu() (seconds float64, err error) {
 		case errors.Is(err, os.ErrNotExist): // the process has ended
 		case err != nil:
 			return 0, err
-		case pid == d.postmaster:
+		case pid == postmaster:
 			seconds += stat.Own + stat.Ended
-		case stat.Parent == d.postmaster:
+		case stat.Parent == postmaster:
 			seconds += stat.Own
 		}
 	}
 	return seconds, nil
+}
+
+// postmasterOf returns the process of a connection's server, which must be on this machine.
+func postmasterOf(conn *pgx.Conn) (pid int, err error) {
+	stat, err := bench.ReadStat(int(conn.PgConn().PID()))
+	if err != nil {
+		return 0, fmt.Errorf("is the server on this machine? %w", err)
+	}
+	return stat.Parent, nil
 }

@@ -21,7 +21,7 @@ func compareFaces(binaries string) error {
 	if err != nil {
 		return err
 	}
-	in, err := install(binaries, posting(sinkAddr, db.url), db)
+	in, err := install(binaries, posting(sinkAddr, db.url), onOneDatabase(db.filled)...)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,7 @@ var (
 	server     = flag.String("postgres", "", "URL of a PostgreSQL server on this machine that may make databases, instead of SQLite")
 	replicas   = flag.String("replicas", "1", "how many replicas of the server, with PostgreSQL")
 	byFace     = flag.Bool("faces", false, "compare /v1 to SignalWire's API on one server, and not the server to the floor")
+	citus      = flag.String("citus", "", "URL of a coordinator of Citus on this machine, with two workers: compare the server on its schemas to the server on -postgres, and not to the floor")
 	overSMPP   = flag.Bool("smpp", false, "compare the server with an SMPP carrier to the same with its HTTP carrier, and not to the floor")
 	idle       = flag.Int("idle", 900, "idle connections to measure memory with")
 	plotFile   = flag.String("plot", "", "SVG to write")
@@ -95,6 +97,8 @@ func run() error {
 		return compareCarriers(dir)
 	case *byFace:
 		return compareFaces(dir)
+	case *citus != "":
+		return compareCitus(dir)
 	}
 	var out report
 	for _, rows := range numbers(*rowCounts) {
@@ -143,7 +147,7 @@ func atSize(binaries string, rows int) ([]point, memory, error) {
 		return nil, memory{}, err
 	}
 	defer db.close(ctx)
-	in, err := install(binaries, posting(sinkAddr, db.url), db)
+	in, err := install(binaries, posting(sinkAddr, db.url), onOneDatabase(db.filled)...)
 	if err != nil {
 		return nil, memory{}, err
 	}
@@ -241,7 +245,7 @@ func driveFace(in *installation, db *database, programs []*program, sinkAddr str
 	if err != nil {
 		return r, err
 	}
-	o := bench.Options{Project: in.project, Token: in.token, Face: face, Sink: sink, Concurrency: concurrency, Duration: *duration}
+	o := bench.Options{Keys: in.keys, Face: face, Sink: sink, Concurrency: concurrency, Duration: *duration}
 	for _, p := range programs {
 		o.URLs, o.PIDs = append(o.URLs, p.url), append(o.PIDs, p.cmd.Process.Pid)
 	}
@@ -324,6 +328,7 @@ func measureMemory(p *program, rows int) (memory, error) {
 type program struct {
 	cmd *exec.Cmd
 	url string
+	ops string // the URL of the operations listener; "" for the floor
 }
 
 func (p *program) stop() {
@@ -346,6 +351,21 @@ func (p *program) resident() (int, error) {
 	return 0, errors.New("no VmRSS")
 }
 
+// groups is how many groups of operations the server has committed.
+func (p *program) groups() (n float64, err error) {
+	resp, err := http.Get(p.ops + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), "countersign_commit_seconds_count "); ok {
+			return strconv.ParseFloat(text, 64)
+		}
+	}
+	return 0, errors.New("no countersign_commit_seconds_count")
+}
+
 func startFloor(binaries, receiver string) (*program, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -353,7 +373,7 @@ func startFloor(binaries, receiver string) (*program, error) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	p := &program{exec.Command(filepath.Join(binaries, "floor"), addr, receiver), "http://" + addr}
+	p := &program{cmd: exec.Command(filepath.Join(binaries, "floor"), addr, receiver), url: "http://" + addr}
 	p.cmd.Stderr = os.Stderr
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -370,7 +390,8 @@ func startFloor(binaries, receiver string) (*program, error) {
 
 // An installation is a server's folder.
 type installation struct {
-	binary, dir, project, token string
+	binary, dir string
+	keys        []bench.Key
 }
 
 // An edit changes the example configuration.
@@ -398,9 +419,20 @@ func replacing(oldnew ...string) edit {
 	}
 }
 
-// install follows the instructions at the top of the example configuration, after
-// editing it.
-func install(binaries string, change edit, db *database) (*installation, error) {
+// project is the id of the project of most installations.
+const project = "bench"
+
+// onOneDatabase are the commands that make the project's key, and the project unless it is there from an earlier run.
+func onOneDatabase(there bool) (commands [][]string) {
+	if !there {
+		commands = append(commands, []string{"project", "create", "--id", project, "Bench"})
+	}
+	return append(commands, []string{"key", "create", "--json", "--project", project})
+}
+
+// install follows the instructions at the top of the example configuration, after editing it, with commands that make
+// projects and keys.
+func install(binaries string, change edit, commands ...[]string) (*installation, error) {
 	dir, err := os.MkdirTemp("", "countersign-bench-data-")
 	if err != nil {
 		return nil, err
@@ -423,27 +455,20 @@ func install(binaries string, change edit, db *database) (*installation, error) 
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
-	var last []byte
-	for _, step := range [][]string{
-		{"keyset", "create", "keyset.json"},
-		{"secret", "create", "gateway.secret"},
-		{"project", "create", "--config", "countersign.yaml", "--id", "bench", "Bench"},
-		{"key", "create", "--config", "countersign.yaml", "--json", "--project", "bench"},
-	} {
-		if db.filled && step[0] == "project" {
-			continue // the database has it already
-		}
-		out, err := in.run(step...)
+	for _, command := range append([][]string{{"keyset", "create", "keyset.json"}, {"secret", "create", "gateway.secret"}}, commands...) {
+		out, err := in.run(command...)
 		if err != nil {
 			return nil, err
 		}
-		last = out
+		if command[0] != "key" {
+			continue
+		}
+		var key struct{ Project, Token string }
+		if err := json.Unmarshal(out, &key); err != nil {
+			return nil, fmt.Errorf("read what key create printed: %w", err)
+		}
+		in.keys = append(in.keys, bench.Key{Project: command[len(command)-1], Token: key.Token})
 	}
-	var key struct{ Token string }
-	if err := json.Unmarshal(last, &key); err != nil {
-		return nil, fmt.Errorf("read what key create printed: %w", err)
-	}
-	in.project, in.token = "bench", key.Token
 	return in, nil
 }
 
@@ -478,9 +503,9 @@ func (in *installation) serve() (*program, error) {
 			return nil, err
 		}
 		for line := range bytes.Lines(data) {
-			var said struct{ Msg, Public string }
+			var said struct{ Msg, Public, Operations string }
 			if json.Unmarshal(line, &said) == nil && said.Msg == "serving" {
-				p.url = "http://" + said.Public
+				p.url, p.ops = "http://"+said.Public, "http://"+said.Operations
 				return p, nil
 			}
 		}

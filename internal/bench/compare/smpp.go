@@ -96,7 +96,7 @@ func (a *arm) begin(binaries string) (err error) {
 			"  sms:\n    - \"gateway\"\n", "  sms:\n    - smsc\n",
 		)
 	}
-	if a.in, err = install(binaries, change, &database{}); err != nil {
+	if a.in, err = install(binaries, change, onOneDatabase(false)...); err != nil {
 		return err
 	}
 	if a.server, err = a.in.serve(); err != nil || a.smsc == nil {
@@ -117,7 +117,7 @@ func (a *arm) drive(concurrency int) (r outcome, err error) {
 	}
 	before := a.smsc.Receipts()
 	r.Result, err = bench.Run(context.Background(), bench.Options{
-		URLs: []string{a.server.url}, PIDs: []int{a.server.cmd.Process.Pid}, Project: a.in.project, Token: a.in.token,
+		URLs: []string{a.server.url}, PIDs: []int{a.server.cmd.Process.Pid}, Keys: a.in.keys,
 		SMSC: a.smsc, Concurrency: concurrency, Duration: *duration,
 	})
 	if err != nil {
