@@ -23,7 +23,7 @@ usage, budgets and ledger. Other projects go on. The project's own requests are 
 Messages that are on their way arrive, and none is sent twice. The audit logs of both shards have the move.
 
 If the command is stopped, run it again: it goes on. Until the project is in the other shard, --abort undoes it. All servers must have
-both shards in their configuration, and the version of this program.
+both shards in their configuration, and the version of this program: while one runs that hasn't, the command refuses.
 
   countersign project move Shop --to b --config countersign.yaml`
 }

@@ -38,7 +38,9 @@ func printsOf(prfs *prf.Set) ([]Print, error) {
 type Holder struct {
 	Server  [16]byte
 	Prints  []Print
-	Primary uint32 // makes its new rows; 0 if no key does
+	Primary uint32   // makes its new rows; 0 if no key does
+	Serves  []string // the names of the databases that it serves; none: it is of a version that doesn't know that projects move
+	Host    string   // the machine that it is on
 }
 
 // Has reports whether the server holds a key.

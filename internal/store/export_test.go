@@ -83,6 +83,9 @@ func (w *ProjectMoving) At(f func(step string) error) { w.at = f }
 // Settle has a move wait for a shorter time, where no server remembers keys.
 func (w *ProjectMoving) Settle(d time.Duration) { w.settle = d }
 
+// Tell has a move give servers a shorter time to say that they serve both databases.
+func (w *ProjectMoving) Tell(d time.Duration) { w.tell = d }
+
 // ErrCrash is what a move fails with then.
 var ErrCrash = errCrash
 

@@ -101,6 +101,14 @@ func (s *Store) fenced(p verify.ProjectID) bool {
 	return f != nil && (*f)[p]
 }
 
+// Database names PostgreSQL's database and schema among all, whatever their URL; "" is a file.
+func (s *Store) Database() string {
+	if s.database == nil {
+		return ""
+	}
+	return s.database()
+}
+
 // Holds fails with [verify.ErrNotFound] unless a verification is here, and with [verify.ErrMoving] if its project is fenced.
 func (s *Store) Holds(ctx context.Context, id verify.ID) error {
 	fenced, err := pool.One(ctx, s.hot, scanValue[bool], `SELECT `+isFenced("v.project")+` FROM verification v WHERE v.id = $1`, id[:])

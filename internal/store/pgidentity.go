@@ -36,6 +36,7 @@ type server struct {
 
 	mu      sync.Mutex // guards the following
 	seen    position
+	name    string    // of the database and the schema, among all; "": it has none
 	exposed string    // the timeline on which no standby was synchronous when we last looked; "": one was
 	warned  time.Time // when that was last logged
 }
@@ -170,11 +171,19 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	s.witness.of(found.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.name = found.name
 	s.expose(found)
 	if why != "" || !found.at.before(s.seen) {
 		s.seen = found.at
 	}
 	return found.epoch, nil
+}
+
+// database is the name of the database and the schema, as a connection has found it last.
+func (s *server) database() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.name
 }
 
 // askTime asks the server for its time only.

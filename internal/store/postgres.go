@@ -88,6 +88,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.postgres = true
 	s.citus = srv.citus.Load
 	s.seenFence = srv.fence.Load
+	s.database = srv.database
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep

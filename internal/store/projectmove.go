@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -119,7 +120,12 @@ type ProjectMoving struct {
 	at func(step string) error
 	// settle is how long to wait for servers to forget an account that they remember; default settleMove.
 	settle time.Duration
+	// tell is how long servers have to say that they serve both databases; default serversTell.
+	tell time.Duration
 }
+
+// serversTell is longer than a server that was just started takes to say which databases it serves.
+const serversTell = 10 * time.Second
 
 // A ProjectMoved says what [MoveProject] has done.
 type ProjectMoved struct {
@@ -199,7 +205,7 @@ func openMove(ctx context.Context, w ProjectMoving) (m *projectMove, err error) 
 	if w.From.Postgres == nil || w.To.Postgres == nil {
 		return nil, errors.New("only PostgreSQL has shards")
 	}
-	w.settle = cmp.Or(w.settle, settleMove)
+	w.settle, w.tell = cmp.Or(w.settle, settleMove), cmp.Or(w.tell, serversTell)
 	m = &projectMove{ProjectMoving: w}
 	for _, end := range []struct {
 		at *(*moveEnd)
@@ -411,6 +417,9 @@ func (m *projectMove) check(ctx context.Context) error {
 	if err := m.checkKeys(ctx); err != nil {
 		return err
 	}
+	if err := m.awaitServers(ctx); err != nil {
+		return err
+	}
 	return m.checkVoid(ctx, ofProject("SELECT id FROM verification WHERE project = {p}", m.Project))
 }
 
@@ -437,6 +446,54 @@ func (m *projectMove) checkKeys(ctx context.Context) error {
 	return nil
 }
 
+// awaitServers fails unless each server that runs on one of the databases serves the other one as well. One of a version that
+// knows no fence would go on with the project, and one that can't tell how a message of before ended would have it sent again.
+func (m *projectMove) awaitServers(ctx context.Context) error {
+	for until := time.Now().Add(m.tell); ; {
+		problem, err := m.unfit(ctx)
+		if err != nil || problem == nil {
+			return err
+		}
+		if time.Now().After(until) {
+			return problem
+		}
+		select {
+		case <-time.After(10 * gateLook):
+		case <-ctx.Done():
+			return problem
+		}
+	}
+}
+
+// unfit says which server the project can't move with. The second error says that we couldn't look.
+func (m *projectMove) unfit(ctx context.Context) (problem, err error) {
+	for _, way := range [][2]*moveEnd{{m.from, m.to}, {m.to, m.from}} {
+		at, other := way[0], way[1]
+		servers, err := at.servers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range servers {
+			switch {
+			case len(s.Serves) == 0:
+				return fmt.Errorf("a server of an older version, which doesn't know that projects move, runs on shard %s, or was killed less than %.0f s ago: update all servers first", at.shard, holderLife.Seconds()), nil
+			case !slices.Contains(s.Serves, other.name):
+				return fmt.Errorf("the server on %s serves shard %s, but not shard %s, or was killed less than %.0f s ago: stop it, or give it both in database.shards", s.Host, at.shard, other.shard, holderLife.Seconds()), nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// servers are those that run.
+func (e *moveEnd) servers(ctx context.Context) ([]keyset.Holder, error) {
+	rows, err := e.Query(ctx, holderRows+` WHERE seen_at > (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $1`, holderLife.Milliseconds())
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (keyset.Holder, error) { return scanHolder(row) })
+}
+
 // checkVoid fails if codes would be void in the other database, because it was restored, or its standby was promoted, while they
 // were pending here.
 func (m *projectMove) checkVoid(ctx context.Context, ids string) error {
@@ -459,6 +516,9 @@ func (m *projectMove) checkVoid(ctx context.Context, ids string) error {
 // bring copies the project, if that isn't done, up to the turn.
 func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	if err := m.awaitOlder(ctx); err != nil {
+		return 0, err
+	}
+	if err := m.awaitServers(ctx); err != nil { // that were started since we looked, and have not known of the fence
 		return 0, err
 	}
 	if err := m.step("alone"); err != nil {

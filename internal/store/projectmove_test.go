@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
@@ -540,4 +541,61 @@ func TestTwoCommandsMoveAProjectOnce(t *testing.T) {
 	if decides, _ := m.here(m.stores["a"]); decides {
 		t.Error("shard a decides")
 	}
+}
+
+// serves has a server say that it runs on a shard, and serves others as well.
+func (m *moveTest) serves(shard string, server byte, all ...string) {
+	m.t.Helper()
+	h := keyset.Holder{Server: [16]byte{server}, Prints: []keyset.Print{{ID: 7, Sum: [16]byte{7}}}, Host: "host" + shard}
+	for _, name := range all {
+		h.Serves = append(h.Serves, m.stores[name].Database())
+	}
+	_, err := m.stores[shard].HoldKeys(h, func([]keyset.Holder) uint32 { return 7 })
+	m.demand(err)
+}
+
+// A project moves only where each server that runs on one of the shards serves both, and knows that projects move.
+func TestMoveProjectNeedsServersOfBothShards(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	m.serves("a", 1, "a", "b")
+	m.serves("b", 1, "a", "b")
+	old := func(shard string) {
+		m.t.Helper()
+		_, err := m.db(shard).Exec(`INSERT INTO key_holder (server, keys, makes, seen_at) VALUES ('\x02', '', 0, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)`)
+		m.demand(err)
+	}
+	for want, run := range map[string]func(){
+		"older version, which doesn't know that projects move, runs on shard a": func() { old("a") },
+		"older version, which doesn't know that projects move, runs on shard b": func() { old("b") },
+		"server on hosta serves shard a, but not shard b":                       func() { m.serves("a", 2, "a") },
+		"server on hostb serves shard b, but not shard a":                       func() { m.serves("b", 2, "b") },
+	} {
+		for _, when := range []string{"expected", "fenced"} { // the first one is after servers were looked at, too
+			w := m.moving("a", "b")
+			w.Tell(time.Millisecond)
+			w.At(func(step string) error {
+				if step == when {
+					run()
+				}
+				return nil
+			})
+			if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("a server that is started when the move is %s: got %v, want %q", when, err, want)
+			}
+			w.At(nil)
+			if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("a server that runs: got %v, want %q", err, want)
+			}
+			if decides, key := m.here(m.stores["a"]); !decides || key != nil {
+				t.Errorf("after that: decides: %t, its key: %v", decides, key)
+			}
+			for name := range m.stores {
+				_, err := m.db(name).Exec(`DELETE FROM key_holder WHERE get_byte(server, 0) = 2`)
+				m.demand(err)
+			}
+		}
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
 }

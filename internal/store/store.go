@@ -59,6 +59,7 @@ type Store struct {
 	// An engine's own, set by whoever opens it.
 	postgres  bool
 	citus     func() *citus                                              // what it returns is nil unless the schema is distributed
+	database  func() string                                              // see [Store.Database]; may be nil
 	seenFence func() *fence                                              // as a connection for groups has seen it last; may be nil
 	txOptions sql.TxOptions                                              // of what runs alone
 	limit     time.Duration                                              // of a transaction; 0: none

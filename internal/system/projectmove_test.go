@@ -31,6 +31,7 @@ type moving struct {
 	replicas []http.Handler
 	key      verify.Secret
 	other    verify.Secret // of a project that stays on the first shard
+	keys     *keyset.Set
 
 	mu       sync.Mutex // guards all below
 	codes    map[string]string
@@ -47,25 +48,13 @@ func newMoving(t *testing.T) *moving {
 	for _, name := range []string{"a", "b"} {
 		m.shards = append(m.shards, store.Shard{Name: name, Postgres: &store.Postgres{URL: storetest.Database(t), Timeout: 5 * time.Second}})
 	}
-	keys, err := keyset.New()
-	if err != nil {
+	var err error
+	if m.keys, err = keyset.New(); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 {
-		s, err := OpenShards(context.Background(), Config{
-			Data: t.TempDir(), Keys: keys.Twin(), Log: slog.New(slog.DiscardHandler), Settings: verify.Settings{PublicSender: "+12025550199"}, Tick: 20 * time.Millisecond,
-			Carriers: []dispatch.Line{{Carrier: testCarrier(m.send), Queue: 1000, Concurrency: 8}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"test"}},
-		}, m.shards)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			defer cancel()
-			if err := s.Close(ctx); err != nil {
-				t.Error(err)
-			}
-		})
+		s, stop := m.serve(m.shards)
+		t.Cleanup(stop)
 		m.replicas = append(m.replicas, s.Handler())
 		if i > 0 {
 			continue
@@ -81,6 +70,25 @@ func newMoving(t *testing.T) *moving {
 		}
 	}
 	return m
+}
+
+// serve starts a replica.
+func (m *moving) serve(shards []store.Shard) (s *Shards, stop func()) {
+	m.t.Helper()
+	s, err := OpenShards(context.Background(), Config{
+		Data: m.t.TempDir(), Keys: m.keys.Twin(), Log: slog.New(slog.DiscardHandler), Settings: verify.Settings{PublicSender: "+12025550199"}, Tick: 20 * time.Millisecond,
+		Carriers: []dispatch.Line{{Carrier: testCarrier(m.send), Queue: 1000, Concurrency: 8}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"test"}},
+	}, shards)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return s, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			m.t.Error(err)
+		}
+	}
 }
 
 // send is the carrier.
@@ -297,5 +305,31 @@ func TestAMessageUnderWayMovesWithItsProject(t *testing.T) {
 	defer m.mu.Unlock()
 	if n := m.messages[started.ID]; n != 1 {
 		t.Errorf("the message was sent %d times, want once", n)
+	}
+}
+
+// While a server runs that serves one of the shards only, no project moves: its messages of before would be sent again.
+func TestNoProjectMovesBesideAServerOfOneShard(t *testing.T) {
+	t.Parallel()
+	for one, name := range []string{"a", "b"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMoving(t)
+			move := func() error {
+				_, err := store.MoveProject(t.Context(), store.ProjectMoving{Project: "p", From: m.shards[0], To: m.shards[1], Actor: "test"})
+				return err
+			}
+			_, stop := m.serve(m.shards[one : one+1])
+			if err := move(); err == nil || !strings.Contains(err.Error(), "serves shard "+name+", but not shard") {
+				t.Errorf("got %v", err)
+			}
+			if w := m.ask(0, "p", m.key, "sms", `{"to":"+12025550100"}`); w.Code != http.StatusOK {
+				t.Errorf("a start after that: got %d %s", w.Code, w.Body)
+			}
+			stop()
+			if err := move(); err != nil {
+				t.Errorf("after that server has ended: %v", err)
+			}
+		})
 	}
 }

@@ -68,12 +68,14 @@ func OpenShards(ctx context.Context, c Config, databases []store.Shard) (*Shards
 	ctx, s.stopOpen = context.WithCancel(ctx)
 	for _, db := range databases {
 		own := c
-		own.Shard, own.Postgres, own.Siblings, own.Keys = db.Name, db.Postgres, s.siblings, c.Keys.Twin()
+		own.Shard, own.Postgres, own.Siblings, own.Keys, own.Beside = db.Name, db.Postgres, s.siblings, c.Keys.Twin(), s.databases
 		own.Log = c.Log.With("shard", db.Name)
 		own.Outages = outage.New(own.Log, nil)
 		p := &part{config: own}
 		s.all = append(s.all, p)
 		c.Metrics.ShardReady(db.Name, func() bool { return p.unready(context.Background()) == "" })
+	}
+	for _, p := range s.all { // each looks at the others
 		s.opening.Go(func() { p.openPatiently(ctx, tried) })
 	}
 	var errs []error
@@ -116,6 +118,14 @@ func (s *Shards) opened() (all []*part) {
 		if p.open.Load() != nil {
 			all = append(all, p)
 		}
+	}
+	return all
+}
+
+// databases are the names of those that are open.
+func (s *Shards) databases() (all []string) {
+	for _, p := range s.opened() {
+		all = append(all, p.open.Load().Store.Database())
 	}
 	return all
 }

@@ -12,3 +12,8 @@ CREATE TABLE project_move (
 
 -- Whose answer it is. '' is what the program before has kept, for a day.
 ALTER TABLE kept_answer ADD COLUMN project TEXT COLLATE "C" NOT NULL DEFAULT '';
+
+-- Which databases a server serves, one name on each line, and the machine that it is on. '' is the program before: it doesn't know
+-- that projects move.
+ALTER TABLE key_holder ADD COLUMN serves TEXT NOT NULL DEFAULT '';
+ALTER TABLE key_holder ADD COLUMN host TEXT NOT NULL DEFAULT '';
