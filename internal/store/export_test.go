@@ -86,6 +86,9 @@ func (w *ProjectMoving) Settle(d time.Duration) { w.settle = d }
 // Tell has a move give servers a shorter time to say that they serve both databases.
 func (w *ProjectMoving) Tell(d time.Duration) { w.tell = d }
 
+// ErrLostTurn refuses to delete what the other database has lost.
+var ErrLostTurn = errLostTurn
+
 // ErrCrash is what a move fails with then.
 var ErrCrash = errCrash
 

@@ -30,6 +30,7 @@ type fence map[verify.ProjectID]bool
 // The states of a project's move. Those other than arrived are a fence.
 const (
 	stateMoving   = "moving"   // away from here
+	stateLeaving  = "leaving"  // it is elsewhere: what is left here is being deleted
 	stateMoved    = "moved"    // away from here: nothing of it is here any more
 	stateArriving = "arriving" // its rows aren't visible here yet
 	stateArrived  = "arrived"
@@ -148,13 +149,13 @@ func unlessMoving(op string, err error) error {
 // A ProjectMove is where a project of this database goes, or came from.
 type ProjectMove struct {
 	Project verify.ProjectID
-	State   string // moving, moved, arriving or arrived
+	State   string // moving, leaving, moved, arriving or arrived
 	Other   string // the other shard
 	BeganAt time.Time
 }
 
 // Moving reports whether the project is here, but nothing of it is decided.
-func (m ProjectMove) Moving() bool { return m.State == stateMoving }
+func (m ProjectMove) Moving() bool { return m.State == stateMoving || m.State == stateLeaving }
 
 // ProjectMoves lists the projects that move or have moved.
 func (s *Store) ProjectMoves(ctx context.Context) ([]ProjectMove, error) {

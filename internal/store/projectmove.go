@@ -24,9 +24,10 @@ import (
 //  1. It puts up a [fence] in the database that the project leaves, and waits for the transactions that may not know of it.
 //  2. It copies the project's rows in one transaction of the other database. Its commit is the turn: from then on the project is
 //     there, and not before.
-//  3. It deletes the rows in the first database. The fence stays.
+//  3. It writes down in the first database that the project is elsewhere, and deletes the rows there. The fence stays.
 //
-// Each step can be repeated. Until the turn, [AbortProjectMove] takes the fence down again.
+// Each step can be repeated. Until the turn, [AbortProjectMove] takes the fence down again. When a row has been deleted, nobody copies
+// the rest, also if the other database has lost the turn since.
 //
 // Two locks keep a move that stands still, or has lost a connection, from copying what went on meanwhile. It holds the row of the move
 // in the first database while it reads, and the one in the other database from before that until the turn. To abort takes both.
@@ -152,6 +153,9 @@ func MoveProject(ctx context.Context, w ProjectMoving) (done ProjectMoved, err e
 	if err != nil {
 		return done, err
 	}
+	if m.leaving {
+		return done, m.finish(ctx)
+	}
 	if !known {
 		m.fenced = time.Now()
 	}
@@ -164,10 +168,59 @@ func MoveProject(ctx context.Context, w ProjectMoving) (done ProjectMoved, err e
 	if !known {
 		done.Fenced = time.Since(began)
 	}
-	if err := m.clear(ctx); err != nil {
-		return done, fmt.Errorf("the project is on shard %s, and works; run the command again, to delete what is left on shard %s: %w", w.To.Name, w.From.Name, err)
+	return done, m.finish(ctx)
+}
+
+// finish deletes what is left.
+func (m *projectMove) finish(ctx context.Context) error {
+	err := m.leave(ctx)
+	if err == nil {
+		err = m.clear(ctx)
 	}
-	return done, nil
+	if err != nil && !errors.Is(err, errLostTurn) {
+		err = fmt.Errorf("the project is on shard %s, and works; run the command again, to delete what is left on shard %s: %w", m.To.Name, m.From.Name, err)
+	}
+	return err
+}
+
+// errLostTurn stops a move before it deletes what is nowhere else.
+var errLostTurn = errors.New("the other shard has lost the project, because it was restored or its standby was promoted")
+
+// leave writes down that the project is in the other database, if it still is. From then on nothing is copied.
+func (m *projectMove) leave(ctx context.Context) error {
+	if err := m.turned(ctx); err != nil {
+		return err
+	}
+	err := m.again(ctx, func() error {
+		was, err := m.from.readMove(ctx, m.Project, " FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if was.state != stateMoving && was.state != stateLeaving || !bytes.Equal(was.id, m.id) {
+			return errors.New("another command was faster: run this one again")
+		}
+		return m.from.write(ctx, m.Project, moveRow{stateLeaving, m.To.Name, m.id})
+	})
+	if err != nil {
+		return err
+	}
+	return m.step("left")
+}
+
+// turned fails unless the project is in the other database by this move.
+func (m *projectMove) turned(ctx context.Context) error {
+	there, err := m.to.readMove(ctx, m.Project, "")
+	if err != nil {
+		return err
+	}
+	var has bool
+	if err := m.to.QueryRow(ctx, `SELECT EXISTS (SELECT FROM project WHERE id = $1)`, string(m.Project)).Scan(&has); err != nil {
+		return err
+	}
+	if !has || there.state != stateArrived || !bytes.Equal(there.id, m.id) {
+		return fmt.Errorf("%w: restore shard %s to a state after the move; shard %s has what isn't deleted yet", errLostTurn, m.To.Name, m.From.Name)
+	}
+	return nil
 }
 
 // retreat takes the fence down after an error.
@@ -190,6 +243,7 @@ type projectMove struct {
 	ProjectMoving
 	from, to *moveEnd
 	id       []byte
+	leaving  bool      // it was stopped after the turn, when something may have been deleted
 	fenced   time.Time // zero: before this run
 }
 
@@ -334,10 +388,10 @@ func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case was.state == stateMoving && was.other != m.To.Name:
+	case (was.state == stateMoving || was.state == stateLeaving) && was.other != m.To.Name:
 		return false, fmt.Errorf("the project is being moved from shard %s to shard %s: say --to %[2]s, or --abort", m.From.Name, was.other)
-	case was.state == stateMoving:
-		m.id = was.id
+	case was.state == stateMoving || was.state == stateLeaving:
+		m.id, m.leaving = was.id, was.state == stateLeaving
 		return true, nil
 	}
 	if err := m.check(ctx); err != nil {
@@ -873,7 +927,11 @@ func AbortProjectMove(ctx context.Context, w ProjectMoving) error {
 	if err != nil {
 		return err
 	}
-	if was.state != stateMoving {
+	switch was.state {
+	case stateLeaving:
+		return ErrTurned
+	case stateMoving:
+	default:
 		return fmt.Errorf("the project isn't being moved from shard %s", m.From.Name)
 	}
 	if err := m.to.in(ctx, func() error {

@@ -599,3 +599,46 @@ func TestMoveProjectNeedsServersOfBothShards(t *testing.T) {
 	_, err := store.MoveProject(ctx, m.moving("a", "b"))
 	m.demand(err)
 }
+
+// Where the other shard has lost the project when the rows are being deleted, nothing more is deleted, and the rest isn't copied as if it
+// were all.
+func TestMoveProjectStopsWhereTheTurnIsLost(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"left", "cleared verification"} {
+		m := twoShards(t, 2)
+		w := m.moving("a", "b")
+		w.At(func(at string) error {
+			if at == step {
+				return errors.New("crash")
+			}
+			return nil
+		})
+		if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
+			t.Fatal(err)
+		}
+		kept := m.rows("p", "b")
+		if _, err := m.db("b").Exec(`UPDATE project_move SET state = 'arriving' WHERE project = 'p'`); err != nil { // as it was before the turn
+			t.Fatal(err)
+		}
+		left := m.rows("p", "a")
+		if _, err := store.MoveProject(ctx, m.moving("a", "b")); !errors.Is(err, store.ErrLostTurn) {
+			t.Errorf("run again after %q: got %v, want %v", step, err, store.ErrLostTurn)
+		}
+		if err := store.AbortProjectMove(ctx, m.moving("a", "b")); !errors.Is(err, store.ErrTurned) {
+			t.Errorf("abort after %q: got %v, want %v", step, err, store.ErrTurned)
+		}
+		m.same("rows that are left", m.rows("p", "a"), left)
+		if decides, _ := m.here(m.stores["a"]); decides {
+			t.Errorf("after %q, the shard that the project left decides", step)
+		}
+		if _, err := m.db("b").Exec(`UPDATE project_move SET state = 'arrived' WHERE project = 'p'`); err != nil { // it was restored
+			t.Fatal(err)
+		}
+		_, err := store.MoveProject(ctx, m.moving("a", "b"))
+		m.demand(err)
+		m.same("rows", m.rows("p", "b"), kept)
+		gone := m.rows("p", "a")
+		delete(gone, "audit")
+		m.same("rows that are left in the end", gone, map[string][]string{})
+	}
+}
