@@ -152,6 +152,7 @@ type ProjectMove struct {
 	State   string // moving, leaving, moved, arriving or arrived
 	Other   string // the other shard
 	BeganAt time.Time
+	ID      []byte // of the move, in both shards
 }
 
 // Moving reports whether the project is here, but nothing of it is decided.
@@ -159,10 +160,64 @@ func (m ProjectMove) Moving() bool { return m.State == stateMoving || m.State ==
 
 // ProjectMoves lists the projects that move or have moved.
 func (s *Store) ProjectMoves(ctx context.Context) ([]ProjectMove, error) {
-	return readAll(ctx, s.lists, func(row scanner) (m ProjectMove, err error) {
-		var began int64
-		err = row.Scan(&m.Project, &m.State, &m.Other, &began)
-		m.BeganAt = fromMillis(began)
-		return m, err
-	}, `SELECT project, state, other, began_at FROM project_move ORDER BY project`)
+	return readAll(ctx, s.lists, scanMove, `SELECT project, state, other, began_at, id FROM project_move ORDER BY project`)
+}
+
+// Arrivals lists the projects that have come here, and are here.
+func (s *Store) Arrivals(ctx context.Context) ([]ProjectMove, error) {
+	return readAll(ctx, s.lists, scanMove, `SELECT m.project, m.state, m.other, m.began_at, m.id FROM project_move m JOIN project p ON p.id = m.project WHERE m.state = 'arrived'`)
+}
+
+func scanMove(row scanner) (m ProjectMove, err error) {
+	var began int64
+	err = row.Scan(&m.Project, &m.State, &m.Other, &began, &m.ID)
+	m.BeganAt = fromMillis(began)
+	return m, err
+}
+
+// Yield fences the projects that are here though they have arrived in another shard since they came here. So it is in a database that has
+// lost the fence: it was restored, or its standby was promoted, which lacked it. Yield returns those that weren't fenced.
+func (s *Store) Yield(ctx context.Context, to string, arrived []ProjectMove) (yielded []verify.ProjectID, err error) {
+	var late []ProjectMove
+	for _, m := range arrived {
+		here, err := pool.One(ctx, s.lists, scanValue[bool], `SELECT EXISTS (SELECT 1 FROM project p LEFT JOIN project_move m ON m.project = p.id
+			WHERE p.id = $1 AND (m.project IS NULL OR m.state = 'arrived' AND m.began_at < $2))`, m.Project, millis(m.BeganAt))
+		if err != nil {
+			return nil, away("look for a project that has left", err)
+		}
+		if here {
+			late = append(late, m)
+		}
+	}
+	if len(late) == 0 || !s.postgres {
+		return nil, nil
+	}
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		yielded = nil
+		for _, m := range late {
+			put, err := tx.ExecContext(ctx, `INSERT INTO project_move AS m (project, state, id, other, began_at) SELECT p.id, 'leaving', $2::bytea, $3::text, $4::bigint FROM project p WHERE p.id = $1
+				ON CONFLICT (project) DO UPDATE SET state = excluded.state, id = excluded.id, other = excluded.other, began_at = excluded.began_at
+				WHERE m.state = 'arrived' AND m.began_at < $5`, m.Project, m.ID, to, millis(now), millis(m.BeganAt))
+			if err != nil {
+				return err
+			}
+			n, err := put.RowsAffected()
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				continue // another server was faster
+			}
+			yielded = append(yielded, m.Project)
+			if err := audit(ctx, tx, Audit{ID: verify.NewID(now), Actor: "countersign", Action: "project move", Project: m.Project, Detail: "it is on shard " + to + ", and this shard had forgotten that it left"}); err != nil {
+				return err
+			}
+		}
+		if len(yielded) == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE watermark SET id = id WHERE name = 'void'`)
+		return err
+	})
+	return yielded, err
 }

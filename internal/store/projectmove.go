@@ -191,6 +191,9 @@ func (m *projectMove) leave(ctx context.Context) error {
 	if err := m.turned(ctx); err != nil {
 		return err
 	}
+	if err := m.to.awaitStandbys(ctx); err != nil {
+		return err
+	}
 	err := m.again(ctx, func() error {
 		was, err := m.from.readMove(ctx, m.Project, " FOR UPDATE")
 		if err != nil {
@@ -572,6 +575,9 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	if err := m.awaitOlder(ctx); err != nil {
 		return 0, err
 	}
+	if err := m.from.awaitStandbys(ctx); err != nil {
+		return 0, err
+	}
 	if err := m.awaitServers(ctx); err != nil { // that were started since we looked, and have not known of the fence
 		return 0, err
 	}
@@ -626,6 +632,31 @@ func (m *projectMove) awaitOlder(ctx context.Context) error {
 		case <-time.After(gateLook):
 		case <-ctx.Done():
 			return fmt.Errorf("transactions on shard %s don't end that began before: is a backup running, such as pg_dump? Try again after it", m.From.Name)
+		}
+	}
+}
+
+// awaitStandbys waits until the standbys that follow have what was committed: one that is promoted shall know it. A role that may not
+// see how far they are doesn't wait.
+func (e *moveEnd) awaitStandbys(ctx context.Context) error {
+	var at string
+	if err := e.QueryRow(ctx, `SELECT pg_current_wal_flush_lsn()::text`).Scan(&at); err != nil {
+		return err
+	}
+	for until := time.Now().Add(moveLimit); ; {
+		var behind string
+		if err := e.QueryRow(ctx, `SELECT coalesce(min(concat_ws(' at ', r.application_name, host(r.client_addr))), '') FROM pg_stat_replication r
+			WHERE r.state = 'streaming' AND r.flush_lsn < $1::text::pg_lsn
+			AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')`, at).Scan(&behind); err != nil || behind == "" {
+			return err
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("the standby %s of shard %s is more than %.0f s behind: run the command again when it follows", behind, e.shard, moveLimit.Seconds())
+		}
+		select {
+		case <-time.After(10 * gateLook):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
@@ -954,7 +985,7 @@ func AbortProjectMove(ctx context.Context, w ProjectMoving) error {
 		if now.state != stateMoving || !bytes.Equal(now.id, was.id) {
 			return errors.New("another command was faster: run this one again")
 		}
-		if _, err := m.from.Exec(ctx, `DELETE FROM project_move WHERE project = $1`, string(m.Project)); err != nil {
+		if err := m.from.write(ctx, m.Project, moveRow{stateArrived, m.To.Name, was.id}); err != nil { // as if it had come back
 			return err
 		}
 		if err := m.from.tell(ctx); err != nil {

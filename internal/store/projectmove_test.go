@@ -642,3 +642,77 @@ func TestMoveProjectStopsWhereTheTurnIsLost(t *testing.T) {
 		m.same("rows that are left in the end", gone, map[string][]string{})
 	}
 }
+
+// A shard that was brought back to before a project left it gives the project up again, and what it has of it is deleted by another run.
+func TestAShardThatLostTheFenceYields(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 2)
+	yield := func(from, to string) []verify.ProjectID {
+		t.Helper()
+		arrived, err := m.stores[to].Arrivals(ctx)
+		m.demand(err)
+		yielded, err := m.stores[from].Yield(ctx, to, arrived)
+		m.demand(err)
+		return yielded
+	}
+	// It goes, comes back, is nearly moved again, and goes.
+	ways := [][2]string{{"a", "b"}, {"b", "a"}, {"a", "b"}}
+	for i, way := range ways {
+		for _, step := range []string{"fenced", "turned"} {
+			w := m.moving(way[0], way[1])
+			w.At(func(at string) error {
+				if at == step {
+					return errors.New("crash")
+				}
+				return nil
+			})
+			if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
+				t.Fatal(err)
+			}
+			for _, ends := range [][2]string{way, {way[1], way[0]}} {
+				if got := yield(ends[0], ends[1]); len(got) > 0 {
+					t.Errorf("shard %s yields %v after %q from %s to %s", ends[0], got, step, way[0], way[1])
+				}
+			}
+			if step == "fenced" {
+				m.demand(store.AbortProjectMove(ctx, m.moving(way[0], way[1])))
+			}
+		}
+		if i < len(ways)-1 {
+			_, err := store.MoveProject(ctx, m.moving(way[0], way[1]))
+			m.demand(err)
+		}
+	}
+	for _, state := range []string{
+		`DELETE FROM project_move`, // before it left for the first time
+		`INSERT INTO project_move (project, state, id, other, began_at) VALUES ('p', 'arrived', '\x01', 'b', 1) ON CONFLICT (project) DO UPDATE SET state = excluded.state, id = excluded.id, began_at = excluded.began_at`,
+	} {
+		for _, text := range []string{state, `UPDATE watermark SET id = id WHERE name = 'void'`} {
+			if _, err := m.db("a").Exec(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if decides, _ := m.here(m.stores["a"]); !decides {
+			t.Error("this shows nothing")
+		}
+		if got := yield("a", "b"); !slices.Equal(got, []verify.ProjectID{"p"}) {
+			t.Errorf("it yields %v, want p", got)
+		}
+		if got := yield("b", "a"); len(got) > 0 {
+			t.Errorf("the shard where it is yields %v", got)
+		}
+		if decides, key := m.here(m.stores["a"]); decides || !errors.Is(key, verify.ErrMoving) {
+			t.Errorf("the shard that it left: decides: %t, its key: %v", decides, key)
+		}
+		if decides, key := m.here(m.stores["b"]); !decides || key != nil {
+			t.Errorf("the shard where it is: decides: %t, its key: %v", decides, key)
+		}
+	}
+	want := m.rows("p", "b")
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	left := m.rows("p", "a")
+	delete(left, "audit")
+	m.same("rows that are left", left, map[string][]string{})
+	m.same("rows where it is", m.rows("p", "b"), want)
+}

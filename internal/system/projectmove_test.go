@@ -2,7 +2,9 @@ package system
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -331,5 +333,44 @@ func TestNoProjectMovesBesideAServerOfOneShard(t *testing.T) {
 				t.Errorf("after that server has ended: %v", err)
 			}
 		})
+	}
+}
+
+// Servers notice that a shard was brought back to before a project left it: it decides nothing about the project any more.
+func TestServersFenceAProjectThatIsOnTwoShards(t *testing.T) {
+	t.Parallel()
+	m := newMoving(t)
+	if _, err := store.MoveProject(t.Context(), store.ProjectMoving{Project: "p", From: m.shards[0], To: m.shards[1], Actor: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("pgx", m.shards[0].URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, text := range []string{ // what a restore would bring back
+		`DELETE FROM project_move`, `UPDATE watermark SET id = id WHERE name = 'void'`,
+		`INSERT INTO project SELECT (jsonb_populate_record(NULL::project, to_jsonb(q) || '{"id": "p", "name": "p"}')).* FROM project q WHERE id = 'q'`,
+	} {
+		if _, err := db.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := store.Open(t.Context(), store.Options{Postgres: m.shards[0].Postgres})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		_, err := st.AddCredit(t.Context(), "p", verify.LedgerEntry{Kind: verify.LedgerTopUp, Amount: 1})
+		if errors.Is(err, verify.ErrMoving) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the shard that it left still decides: %v", err)
+		}
+	}
+	if w := m.ask(0, "p", m.key, "sms", `{"to":"+12025550100"}`); w.Code != http.StatusOK {
+		t.Errorf("a start: got %d %s", w.Code, w.Body)
 	}
 }

@@ -82,7 +82,53 @@ func OpenShards(ctx context.Context, c Config, databases []store.Shard) (*Shards
 	for range databases {
 		errs = append(errs, <-tried)
 	}
+	s.compare(ctx)
+	s.opening.Go(func() {
+		ticker := time.NewTicker(compareEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				s.compare(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	return s, errors.Join(errs...)
+}
+
+// compareEvery is for how long, at most, two shards decide on a project after one of them was brought back to before it left.
+const compareEvery = 5 * time.Second
+
+// compare has each shard give up the projects that have moved to another one, where it has lost that they did.
+func (s *Shards) compare(ctx context.Context) {
+	for _, p := range s.opened() {
+		sys := p.open.Load()
+		arrived, err := sys.Store.Arrivals(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				complain(sys.outages, "compare shards", err)
+			}
+			continue
+		}
+		if len(arrived) == 0 {
+			continue
+		}
+		for _, other := range s.opened() {
+			if other == p {
+				continue
+			}
+			from := other.open.Load()
+			yielded, err := from.Store.Yield(ctx, p.config.Shard, arrived)
+			switch {
+			case err != nil && ctx.Err() == nil:
+				complain(from.outages, "compare shards", err)
+			case len(yielded) > 0:
+				from.log.ErrorContext(ctx, "the shard had lost that projects left it: it decides nothing about them any more; delete what is left here with countersign project move", "projects", yielded, "to", p.config.Shard)
+			}
+		}
+	}
 }
 
 // openPatiently opens a shard, and waits for its database if need be. It tells what came of the first try: an error only if
