@@ -156,9 +156,6 @@ func MoveProject(ctx context.Context, w ProjectMoving) (done ProjectMoved, err e
 	if m.leaving {
 		return done, m.finish(ctx)
 	}
-	if !known {
-		m.fenced = time.Now()
-	}
 	if done.Rows, err = m.bring(ctx); err != nil {
 		if errors.Is(err, errCrash) {
 			return done, err
@@ -247,7 +244,7 @@ type projectMove struct {
 	from, to *moveEnd
 	id       []byte
 	leaving  bool      // it was stopped after the turn, when something may have been deleted
-	fenced   time.Time // zero: before this run
+	fenced   time.Time // since when, at the latest, all servers meet the fence
 }
 
 // A moveEnd is one of the two databases.
@@ -572,6 +569,7 @@ func (m *projectMove) checkVoid(ctx context.Context, ids string) error {
 
 // bring copies the project, if that isn't done, up to the turn.
 func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
+	m.fenced = time.Now()
 	if err := m.awaitOlder(ctx); err != nil {
 		return 0, err
 	}
@@ -715,12 +713,13 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	if err := m.fit(ctx); err != nil {
 		return 0, err
 	}
-	if !m.fenced.IsZero() {
-		select {
-		case <-time.After(time.Until(m.fenced.Add(m.settle))):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
+	if err := m.step("fitted"); err != nil {
+		return 0, err
+	}
+	select {
+	case <-time.After(time.Until(m.fenced.Add(m.settle))):
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
 	if err := m.to.write(ctx, m.Project, moveRow{stateArrived, m.From.Name, m.id}); err != nil {
 		return 0, err

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -715,4 +716,39 @@ func TestAShardThatLostTheFenceYields(t *testing.T) {
 	delete(left, "audit")
 	m.same("rows that are left", left, map[string][]string{})
 	m.same("rows where it is", m.rows("p", "b"), want)
+}
+
+// A move that goes on waits as long as one that has just begun for servers to forget what they remember of the project.
+func TestMoveProjectLetsServersForgetWhenItGoesOn(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "fenced" {
+			return errors.New("crash")
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
+		t.Fatal(err)
+	}
+	w = m.moving("a", "b")
+	w.Settle(time.Hour)
+	hurry, stop := context.WithCancel(ctx)
+	defer stop()
+	w.At(func(step string) error {
+		switch step {
+		case "fitted":
+			time.AfterFunc(100*time.Millisecond, stop) // one that doesn't wait is through by then
+		case "turned":
+			t.Error("the project is there before servers have forgotten that it was here")
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(hurry, w); err == nil {
+		t.Error("it didn't wait")
+	}
+	if decides, key := m.here(m.stores["a"]); !decides || key != nil {
+		t.Errorf("after that: decides: %t, its key: %v", decides, key)
+	}
 }
