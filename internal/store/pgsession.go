@@ -109,11 +109,13 @@ func (s *postgresSession) begin(ctx context.Context) error {
 		conn.Close(ctx)
 		return err
 	}
-	if s.fence, err = readFence(ctx, conn); err != nil {
+	fenced, err := readFence(ctx, conn)
+	if err != nil {
 		conn.Close(ctx)
 		return err
 	}
-	s.server.fence.Store(&s.fence)
+	s.fence = fenced
+	s.server.fence.Store(&fenced) // others read it when we have another one
 	s.conn = conn
 	s.bundle.connected(s.server.citus.Load() != nil)
 	return nil
