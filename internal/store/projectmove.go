@@ -228,8 +228,10 @@ func (m *projectMove) retreat() error {
 	ctx, cancel := context.WithTimeout(context.Background(), moveLimit)
 	defer cancel()
 	m.close() // and what is open there
-	err := AbortProjectMove(ctx, m.ProjectMoving)
+	err := abort(ctx, m.ProjectMoving, m.id)
 	switch {
+	case errors.Is(err, errOther):
+		return nil // the first error says it
 	case err == nil:
 		return fmt.Errorf("the project stays on shard %s", m.From.Name)
 	case errors.Is(err, ErrTurned):
@@ -684,7 +686,9 @@ func (m *projectMove) holdTarget(ctx context.Context) (turned bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case was.state == stateArrived && bytes.Equal(was.id, m.id):
+	case !bytes.Equal(was.id, m.id):
+		return false, errors.New("the move was aborted, or another command has begun to move the project there")
+	case was.state == stateArrived:
 		return true, nil
 	case was.state != stateArriving:
 		return false, errors.New("the move was aborted")
@@ -947,7 +951,13 @@ func (m *projectMove) clearVerifications(ctx context.Context) error {
 }
 
 // AbortProjectMove takes down the fence of a move that was stopped before the turn. It fails with [ErrTurned] after that.
-func AbortProjectMove(ctx context.Context, w ProjectMoving) error {
+func AbortProjectMove(ctx context.Context, w ProjectMoving) error { return abort(ctx, w, nil) }
+
+// errOther says that the project is being moved by another command.
+var errOther = errors.New("another command moves the project")
+
+// abort aborts a move by its id; nil is any.
+func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 	m, err := openMove(ctx, w)
 	if err != nil {
 		return err
@@ -957,11 +967,12 @@ func AbortProjectMove(ctx context.Context, w ProjectMoving) error {
 	if err != nil {
 		return err
 	}
-	switch was.state {
-	case stateLeaving:
+	switch {
+	case id != nil && !bytes.Equal(was.id, id):
+		return errOther
+	case was.state == stateLeaving:
 		return ErrTurned
-	case stateMoving:
-	default:
+	case was.state != stateMoving:
 		return fmt.Errorf("the project isn't being moved from shard %s", m.From.Name)
 	}
 	if err := m.to.in(ctx, func() error {
@@ -969,8 +980,11 @@ func AbortProjectMove(ctx context.Context, w ProjectMoving) error {
 		if err != nil {
 			return err
 		}
-		if there.state == stateArrived && bytes.Equal(there.id, was.id) {
+		switch {
+		case there.state == stateArrived && bytes.Equal(there.id, was.id):
 			return ErrTurned
+		case there.state == stateArriving && !bytes.Equal(there.id, was.id) && id != nil:
+			return nil // another command's: the project arrives by that
 		}
 		return m.to.write(ctx, m.Project, moveRow{stateMoved, m.From.Name, was.id})
 	}); err != nil {

@@ -752,3 +752,60 @@ func TestMoveProjectLetsServersForgetWhenItGoesOn(t *testing.T) {
 		t.Errorf("after that: decides: %t, its key: %v", decides, key)
 	}
 }
+
+// A command that finds that its move was aborted, and another one begun, leaves that alone.
+func TestAMoveLeavesAnothersFence(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step != "alone" {
+			return nil
+		}
+		m.demand(store.AbortProjectMove(ctx, m.moving("a", "b")))
+		other := m.moving("a", "b")
+		other.At(func(step string) error {
+			if step == "fenced" {
+				return errors.New("crash")
+			}
+			return nil
+		})
+		if _, err := store.MoveProject(ctx, other); !errors.Is(err, store.ErrCrash) {
+			t.Errorf("the other move: got %v", err)
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), "aborted") {
+		t.Errorf("a move that was aborted: got %v", err)
+	}
+	for shard, want := range map[string]string{"a": "moving", "b": "arriving"} {
+		if moves, err := m.stores[shard].ProjectMoves(ctx); err != nil || len(moves) != 1 || moves[0].State != want {
+			t.Errorf("shard %s: got %+v, %v; want the project %s", shard, moves, err, want)
+		}
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+}
+
+// What arrives by another move isn't taken for what this one brings.
+func TestAMoveBringsNothingIntoAnothers(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "alone" {
+			_, err := m.db("b").Exec(`UPDATE project_move SET id = '\x01'`)
+			m.demand(err)
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), "another command") {
+		t.Errorf("got %v", err)
+	}
+	if decides, key := m.here(m.stores["a"]); !decides || key != nil {
+		t.Errorf("after that: decides: %t, its key: %v", decides, key)
+	}
+	if moves, err := m.stores["b"].ProjectMoves(ctx); err != nil || len(moves) != 1 || moves[0].State != "arriving" {
+		t.Errorf("the other command's row: got %+v, %v", moves, err)
+	}
+}
