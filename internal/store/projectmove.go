@@ -757,8 +757,11 @@ func (m *projectMove) table(ctx context.Context, t movedTable) (rows int, err er
 		return n, err
 	}
 	there := `NOTHING`
-	if t.name == "made_with" {
+	switch t.name {
+	case "made_with":
 		there = `UPDATE SET used_at = greatest(made_with.used_at, excluded.used_at)`
+	case "kept_answer": // one of an earlier stay may be left
+		there = `UPDATE SET (` + columns + `) = (excluded.` + strings.Join(all, ", excluded.") + `) WHERE kept_answer.expires_at < excluded.expires_at`
 	}
 	key := map[string]string{"phone": "number", "made_with": "key_id", "kept_answer": "name", "audit": "id"}[t.name]
 	_, err = m.to.Exec(ctx, `INSERT INTO `+t.name+` (`+columns+`) SELECT `+columns+` FROM `+into+` ORDER BY `+key+` ON CONFLICT (`+key+`) DO `+there)

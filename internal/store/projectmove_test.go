@@ -809,3 +809,29 @@ func TestAMoveBringsNothingIntoAnothers(t *testing.T) {
 		t.Errorf("the other command's row: got %+v, %v", moves, err)
 	}
 }
+
+// A kept answer goes along also where one of an earlier stay is left under its name. The later one stays.
+func TestAMoveKeepsTheLaterAnswer(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	const put = `INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at, project) VALUES ($1, '\x02', 7, $2, $2, $3, $4)`
+	for _, row := range []struct {
+		shard, name string
+		text        string
+		expires     int64
+		project     string
+	}{
+		{"a", "n1", "new", 4000000000002, "p"}, {"b", "n1", "old", 4000000000001, ""},
+		{"a", "n2", "old", 4000000000001, ""}, {"b", "n2", "new", 4000000000002, "p"},
+	} {
+		_, err := m.db(row.shard).Exec(put, []byte(row.name), []byte(row.text), row.expires, row.project)
+		m.demand(err)
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	for _, name := range []string{"n1", "n2"} {
+		if got := query[string](t, pgtest.InSchema(m.shards["b"].URL, "verify_b"), `SELECT convert_from(sealed, 'UTF8') || ' ' || project FROM kept_answer WHERE name = $1`, []byte(name)); got != "new p" {
+			t.Errorf("answer %s: got %q, want the new one", name, got)
+		}
+	}
+}
