@@ -2645,7 +2645,7 @@ var mutants = []mutant{
 	},
 	{
 		"fence-waits-for-nobody", "A project is copied when all transactions have ended that may not know that it moves.",
-		[]edit{{"internal/store/projectmove.go", "if err := m.awaitOlder(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		[]edit{{"internal/store/projectmove.go", "if err := m.awaitOlder(ctx, moveLimit); err != nil {", "if err := ctx.Err(); err != nil {"}},
 		test{inStore, "^TestMoveProjectWaitsForWhatIsUnderWay$"},
 	},
 	{

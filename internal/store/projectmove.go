@@ -107,7 +107,7 @@ func ofProject(text string, p verify.ProjectID) string {
 // settleMove is how long a move waits for servers to forget an account that they remember, with a margin.
 const settleMove = account.Remembered + 200*time.Millisecond
 
-// moveLimit bounds how long a transaction of ours stays open while we stand still, and how long we wait for a lock.
+// moveLimit bounds how long we wait for a lock, for older transactions, and for standbys.
 const moveLimit = 30 * time.Second
 
 // A ProjectMoving says what [MoveProject] shall do.
@@ -294,9 +294,10 @@ func openMoveEnd(ctx context.Context, s Shard) (*moveEnd, error) {
 
 // prepare looks at the database as servers do before they use it.
 func (e *moveEnd) prepare(ctx context.Context) error {
-	limit := fmt.Sprint(moveLimit.Milliseconds())
-	if _, err := e.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false), set_config('lock_timeout', '`+limit+`', false),
-			set_config('idle_in_transaction_session_timeout', '`+limit+`', false), set_config('client_min_messages', 'warning', false)`); err != nil {
+	// A database waits for the other one as long as that works. It notices by itself when we are gone.
+	if _, err := e.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false), set_config('lock_timeout', '`+fmt.Sprint(moveLimit.Milliseconds())+`', false),
+			set_config('idle_in_transaction_session_timeout', '0', false), set_config('client_min_messages', 'warning', false),
+			set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '4', false)`); err != nil {
 		return err
 	}
 	if err := refuseLossy(ctx, e.Conn, "the server", `SELECT name, setting FROM pg_settings`); err != nil {
@@ -476,6 +477,9 @@ func (m *projectMove) check(ctx context.Context) error {
 	if err := m.awaitServers(ctx); err != nil {
 		return err
 	}
+	if err := m.awaitOlder(ctx, lookLimit); err != nil { // a backup would keep the fence up for nothing
+		return err
+	}
 	return m.checkVoid(ctx, ofProject("SELECT id FROM verification WHERE project = {p}", m.Project))
 }
 
@@ -572,7 +576,7 @@ func (m *projectMove) checkVoid(ctx context.Context, ids string) error {
 // bring copies the project, if that isn't done, up to the turn.
 func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	m.fenced = time.Now()
-	if err := m.awaitOlder(ctx); err != nil {
+	if err := m.awaitOlder(ctx, moveLimit); err != nil {
 		return 0, err
 	}
 	if err := m.from.awaitStandbys(ctx); err != nil {
@@ -606,11 +610,14 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	return rows, m.step("turned")
 }
 
+// lookLimit is how long transactions may take that end by themselves, those of servers.
+const lookLimit = 5 * time.Second
+
 // awaitOlder waits until all transactions have ended that may not know of the fence.
-func (m *projectMove) awaitOlder(ctx context.Context) error {
+func (m *projectMove) awaitOlder(ctx context.Context, limit time.Duration) error {
 	const holders = `SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND pid <> pg_backend_pid()
 		AND relation IN ('watermark'::regclass, 'project_move'::regclass) AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var first []string
 	for look := 0; ; look++ {
@@ -798,6 +805,9 @@ func (m *projectMove) fit(ctx context.Context) error {
 	}
 	open, err := ids(`(v.delivery IN (0, 1) OR v.delivery = 2 AND v.due_at <> 0)`)
 	if err != nil {
+		return err
+	}
+	if _, err := m.to.Exec(ctx, `ANALYZE verification`); err != nil { // what has arrived may be more than all that was there
 		return err
 	}
 	now := m.to.server.clock.now()

@@ -413,11 +413,12 @@ func TestMoveProjectWaitsForWhatIsUnderWay(t *testing.T) {
 		hold.Store(true)
 		let = make(chan struct{})
 		wrote := make(chan error, 1)
-		go func() { wrote <- write() }()
-		<-begun
 		w := m.moving("a", "b")
 		w.At(func(step string) error {
 			switch step {
+			case "expected": // the move has looked for a backup before
+				go func() { wrote <- write() }()
+				<-begun
 			case "fenced":
 				time.AfterFunc(200*time.Millisecond, func() { close(let) }) // a move that doesn't wait is through by then
 			case "alone":
@@ -834,4 +835,44 @@ func TestAMoveKeepsTheLaterAnswer(t *testing.T) {
 			t.Errorf("answer %s: got %q, want the new one", name, got)
 		}
 	}
+}
+
+// While a backup of the shard is being made, a project isn't fenced for nothing: the move gives up before.
+func TestMoveProjectGivesUpBesideABackup(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	backup, err := m.db("a").Begin()
+	m.demand(err)
+	defer backup.Rollback()
+	_, err = backup.Exec(`LOCK TABLE project_move, watermark IN ACCESS SHARE MODE`) // as pg_dump does
+	m.demand(err)
+	w := m.moving("a", "b")
+	w.Progress = func(step string) { t.Errorf("step %q", step) }
+	if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), "pg_dump") {
+		t.Errorf("got %v", err)
+	}
+	m.demand(backup.Rollback())
+	_, err = store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+}
+
+// Neither database ends the move because the other one takes long, whatever limits a role has.
+func TestMoveProjectHasNoTimeLimit(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 2)
+	for _, shard := range []string{"a", "b"} {
+		_, err := m.db(shard).Exec(`DO $$ BEGIN
+			EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1', current_database());
+			EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = 1', current_database()); END $$`)
+		m.demand(err)
+	}
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "fitted" { // both are in their transactions
+			time.Sleep(50 * time.Millisecond) // longer than the databases' limit
+		}
+		return nil
+	})
+	_, err := store.MoveProject(ctx, w)
+	m.demand(err)
 }
