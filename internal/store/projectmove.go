@@ -65,16 +65,16 @@ var movedTables = []movedTable{
 	{"destination", moveCopied, `project = {p}`, ""},
 	{"verification", moveCopied, `id IN {ids}`, ""},
 	{"delivery", moveCopied, `verification IN {ids}`, ""},
-	{"phone", moveMerged, `verification IN {ids}`, ""},
 	{"made_with", moveMerged, `key_id IN (SELECT key_id FROM verification WHERE id IN {ids})`, ""},
 	{"kept_answer", moveMerged, `project IN ({p}, '')`, ""}, // nobody finds those of others: a name has the project in its hash
 	{"kept_count", moveCopied, `project = {p}`, ""},
-	{"usage_hour", moveCopied, `project = {p}`, ""},
-	{"usage_day", moveCopied, `project = {p}`, ""},
 	{"budget", moveCopied, ofBudgets, ""},
 	{"spending", moveCopied, ofBudgets, ""},
 	{"ledger", moveCopied, `project = {p}`, ""},
 	{"audit", moveMerged, `project = {p}`, ""}, // and stays as well
+	{"phone", moveMerged, `verification IN {ids}`, ""},
+	{"usage_hour", moveCopied, `project = {p}`, ""},
+	{"usage_day", moveCopied, `project = {p}`, ""},
 
 	{"retry", moveMade, "", "one hint is left for each open message"},
 	{"usage_month", moveMade, "", "the triggers of usage_day add it up"},
@@ -185,6 +185,9 @@ var errLostTurn = errors.New("the other shard has lost the project, because it w
 
 // leave writes down that the project is in the other database, if it still is. From then on nothing is copied.
 func (m *projectMove) leave(ctx context.Context) error {
+	if _, err := m.from.Exec(ctx, `SET idle_in_transaction_session_timeout = `+fmt.Sprint(moveLimit.Milliseconds())); err != nil { // others write between our steps
+		return err
+	}
 	if err := m.turned(ctx); err != nil {
 		return err
 	}
@@ -596,6 +599,13 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	if err := m.holdSource(ctx); err != nil {
 		return 0, err
 	}
+	// Servers say every few seconds which keys they use. That it is known of the project's is no harm without it.
+	if err := m.to.in(ctx, func() error {
+		_, err := m.tables(ctx, func(t movedTable) bool { return t.name == "made_with" })
+		return err
+	}); err != nil {
+		return 0, err
+	}
 	err = m.to.in(ctx, func() error {
 		turned, err := m.holdTarget(ctx)
 		if err != nil || turned {
@@ -708,19 +718,11 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	if err := m.checkVoid(ctx, `SELECT id FROM leaving`); err != nil {
 		return 0, err
 	}
-	for _, t := range movedTables {
-		if t.how != moveCopied && t.how != moveMerged {
-			continue
-		}
-		n, err := m.table(ctx, t)
-		if err != nil {
-			return 0, fmt.Errorf("copy table %s: %w", t.name, err)
-		}
-		rows += n
-		if err := m.step("copied " + t.name); err != nil {
-			return 0, err
-		}
+	n, err := m.tables(ctx, func(t movedTable) bool { return !t.shared() })
+	if err != nil {
+		return 0, err
 	}
+	rows += n
 	if err := m.fit(ctx); err != nil {
 		return 0, err
 	}
@@ -732,6 +734,13 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+	if _, err := m.to.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = `+fmt.Sprint(moveLimit.Milliseconds())); err != nil { // should we stand still now
+		return 0, err
+	}
+	if n, err = m.tables(ctx, func(t movedTable) bool { return t.shared() && t.name != "made_with" }); err != nil {
+		return 0, err
+	}
+	rows += n
 	if err := m.to.write(ctx, m.Project, moveRow{stateArrived, m.From.Name, m.id}); err != nil {
 		return 0, err
 	}
@@ -739,6 +748,30 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 		return 0, err
 	}
 	return rows, m.to.tell(ctx)
+}
+
+// shared reports whether the copy locks what other projects write: the sums of their usage, the telephones that they call, and the keys that
+// servers say they use.
+func (t movedTable) shared() bool {
+	return slices.Contains([]string{"made_with", "phone", "usage_hour", "usage_day"}, t.name)
+}
+
+// tables copies some tables' rows.
+func (m *projectMove) tables(ctx context.Context, some func(movedTable) bool) (rows int, err error) {
+	for _, t := range movedTables {
+		if t.how != moveCopied && t.how != moveMerged || !some(t) {
+			continue
+		}
+		n, err := m.table(ctx, t)
+		if err != nil {
+			return 0, fmt.Errorf("copy table %s: %w", t.name, err)
+		}
+		rows += n
+		if err := m.step("copied " + t.name); err != nil {
+			return 0, err
+		}
+	}
+	return rows, nil
 }
 
 // table copies a table's rows.

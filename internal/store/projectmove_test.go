@@ -876,3 +876,33 @@ func TestMoveProjectHasNoTimeLimit(t *testing.T) {
 	_, err := store.MoveProject(ctx, w)
 	m.demand(err)
 }
+
+// What others do in the shard to which a project moves doesn't wait for its copy.
+func TestOthersDoNotWaitForAMove(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	_, err := m.db("b").Exec(`INSERT INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
+		SELECT 'r', (20000 + d) * 24, '\x01', '', 'sms', 'US', 'carrier of p', '', 5, 1, 2, 3, 0, 1, 1, 5, 7 FROM generate_series(1, 40) d`)
+	m.demand(err)
+	w := m.moving("a", "b")
+	tried := false
+	w.At(func(step string) error {
+		if step != "fitted" { // the copy is there but for what others write
+			return nil
+		}
+		tried = true
+		m.demand(m.stores["b"].FoldUsage(ctx))
+		m.serves("b", 1, "a", "b")
+		v := pending(time.Now(), number(100+int('p')))
+		v.Project, v.Channel, v.Calling = "r", verify.ChannelVoice, time.Hour
+		if err := m.stores["b"].Start(ctx, v, verify.Limits{}, time.Hour); err != nil && !errors.Is(err, verify.ErrCalling) {
+			t.Errorf("a call to a telephone that the project calls: got %v", err)
+		}
+		return nil
+	})
+	_, err = store.MoveProject(ctx, w)
+	m.demand(err)
+	if !tried {
+		t.Error("this shows nothing")
+	}
+}
