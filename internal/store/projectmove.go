@@ -249,6 +249,7 @@ type projectMove struct {
 	from, to *moveEnd
 	id       []byte
 	leaving  bool      // it was stopped after the turn, when something may have been deleted
+	deleted  int64     // by this pass of clear
 	fenced   time.Time // since when, at the latest, all servers meet the fence
 }
 
@@ -870,12 +871,18 @@ func (m *projectMove) clear(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	for _, t := range slices.Backward(movedTables) {
-		if err := m.clearTable(ctx, t); err != nil {
-			return fmt.Errorf("table %s: %w", t.name, err)
-		}
-		if err := m.step("cleared " + t.name); err != nil {
-			return err
+	for first := true; first || m.deleted > 0; first = false { // what a fold has written meanwhile is found by the next pass
+		m.deleted = 0
+		for _, t := range slices.Backward(movedTables) {
+			if err := m.clearTable(ctx, t); err != nil {
+				return fmt.Errorf("table %s: %w", t.name, err)
+			}
+			if !first {
+				continue
+			}
+			if err := m.step("cleared " + t.name); err != nil {
+				return err
+			}
 		}
 	}
 	err := m.again(ctx, func() error {
@@ -935,6 +942,7 @@ func (m *projectMove) clearRows(ctx context.Context, table, where string) error 
 		}); err != nil {
 			return err
 		}
+		m.deleted += n
 	}
 	return nil
 }
@@ -971,6 +979,7 @@ func (m *projectMove) clearVerifications(ctx context.Context) error {
 	after := make([]byte, len(verify.ID{}))
 	for len(after) > 0 {
 		var last []byte
+		n := 0
 		if err := m.again(ctx, func() error {
 			rows, err := m.from.Query(ctx, `SELECT id FROM verification WHERE project = $1 AND id > $2 ORDER BY id LIMIT $3`, string(m.Project), after, clearStep)
 			if err != nil {
@@ -978,10 +987,10 @@ func (m *projectMove) clearVerifications(ctx context.Context) error {
 			}
 			ids, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
 			if err != nil || len(ids) == 0 {
-				last = nil
+				last, n = nil, 0
 				return err
 			}
-			last = ids[len(ids)-1]
+			last, n = ids[len(ids)-1], len(ids)
 			for _, text := range []string{`DELETE FROM retry WHERE id = ANY ($1)`, `DELETE FROM phone WHERE verification = ANY ($1)`, `DELETE FROM delivery WHERE verification = ANY ($1)`, `DELETE FROM verification WHERE id = ANY ($1)`} {
 				if _, err := m.from.Exec(ctx, text, ids); err != nil {
 					return err
@@ -991,6 +1000,7 @@ func (m *projectMove) clearVerifications(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
+		m.deleted += int64(n)
 		after = last
 	}
 	return nil

@@ -906,3 +906,29 @@ func TestOthersDoNotWaitForAMove(t *testing.T) {
 		t.Error("this shows nothing")
 	}
 }
+
+// Usage that is folded while the old rows are being deleted isn't left.
+func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "cleared usage_hour" {
+			_, err := m.db("a").Exec(`INSERT INTO usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price)
+				VALUES ('p', 20001, '\x01', '', 'sms', 'US', 'carrier of p', '', 1, 2, 3, 0, 1, 1, 5, 7)`)
+			m.demand(err)
+		}
+		return nil
+	})
+	sums := m.sums("a")
+	_, err := store.MoveProject(ctx, w)
+	m.demand(err)
+	left := m.rows("p", "a")
+	delete(left, "audit")
+	m.same("rows that are left", left, map[string][]string{})
+	_, err = store.MoveProject(ctx, m.moving("b", "a"))
+	m.demand(err)
+	if got := m.sums("a"); got != sums {
+		t.Errorf("sums of all projects' usage: got\n%s\nwant\n%s", got, sums)
+	}
+}
