@@ -932,3 +932,28 @@ func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
 		t.Errorf("sums of all projects' usage: got\n%s\nwant\n%s", got, sums)
 	}
 }
+
+// What is left of a project in the shard that it has left is old, and isn't shown.
+func TestWhatAProjectLeavesIsNotRead(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "left" {
+			return errors.New("crash")
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
+		t.Fatal(err)
+	}
+	if _, err := m.stores["b"].Check(ctx, guess(m.open, "483920")); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := m.stores["a"].Verification(ctx, m.open.ID); !errors.Is(err, verify.ErrNotFound) {
+		t.Errorf("where it was: got %+v, %v", v, err)
+	}
+	if v, err := m.stores["b"].Verification(ctx, m.open.ID); err != nil || v.Status != verify.StatusApproved {
+		t.Errorf("where it is: got %+v, %v", v, err)
+	}
+}
