@@ -124,6 +124,15 @@ func (s *Store) Holds(ctx context.Context, id verify.ID) error {
 	return nil
 }
 
+// Left reports whether a project moves to another database, or has moved there.
+func (s *Store) Left(ctx context.Context, p verify.ProjectID) (bool, error) {
+	left, err := pool.One(ctx, s.hot, scanValue[bool], `SELECT `+isFenced("$1"), p)
+	if err != nil {
+		return false, away("look whether a project has moved", err)
+	}
+	return left, nil
+}
+
 // projectOf is the project of a budget, or of a country's limit for a project; "" is all projects.
 func projectOf(key verify.ProjectID) verify.ProjectID {
 	p, _ := verify.SplitKey(key)
