@@ -413,9 +413,18 @@ func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
 		return false, err
 	}
 	if err := m.putUp(ctx); err != nil {
-		return false, err
+		return false, errors.Join(err, m.unexpect())
 	}
 	return false, m.step("fenced")
+}
+
+// unexpect says in the other database that the project doesn't arrive, where no fence was put up. Should there be one all the same, because
+// only its answer was lost, the move can be aborted.
+func (m *projectMove) unexpect() error {
+	ctx, cancel := context.WithTimeout(context.Background(), moveLimit)
+	defer cancel()
+	_, err := m.to.Exec(ctx, `UPDATE project_move SET state = $1 WHERE project = $2 AND id = $3 AND state = $4`, stateMoved, string(m.Project), m.id, stateArriving)
+	return err
 }
 
 // expect says in the other database that the project will arrive.

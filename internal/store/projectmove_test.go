@@ -957,3 +957,39 @@ func TestWhatAProjectLeavesIsNotRead(t *testing.T) {
 		t.Errorf("where it is: got %+v, %v", v, err)
 	}
 }
+
+// The slower of two commands that move a project to different shards leaves nothing behind in its own.
+func TestTheSlowerOfTwoMovesLeavesNothing(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	url := m.shards["a"].URL
+	fillSchema(t, url, "verify_c")
+	m.shards["c"] = store.Shard{Name: "c", Postgres: &store.Postgres{URL: url, Schema: "verify_c", Timeout: 10 * time.Second}}
+	m.stores["c"] = m.replica("c")
+	slow := m.moving("a", "c")
+	slow.At(func(step string) error {
+		if step == "expected" {
+			fast := m.moving("a", "b")
+			fast.At(func(step string) error {
+				if step == "fenced" {
+					return errors.New("crash")
+				}
+				return nil
+			})
+			if _, err := store.MoveProject(ctx, fast); !errors.Is(err, store.ErrCrash) {
+				t.Errorf("the faster one: got %v", err)
+			}
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(ctx, slow); err == nil || !strings.Contains(err.Error(), "another command") {
+		t.Errorf("the slower one: got %v", err)
+	}
+	if moves, err := m.stores["c"].ProjectMoves(ctx); err != nil || len(moves) != 1 || moves[0].State != "moved" {
+		t.Errorf("its shard: got %+v, %v; want the project moved", moves, err)
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	_, err = store.MoveProject(ctx, m.moving("b", "c"))
+	m.demand(err)
+}
