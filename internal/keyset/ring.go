@@ -46,6 +46,11 @@ type Holder struct {
 // Has reports whether the server holds a key.
 func (h Holder) Has(p Print) bool { return slices.Contains(h.Prints, p) }
 
+// Lacks returns those of some keys that the server doesn't hold.
+func (h Holder) Lacks(some []Print) []Print {
+	return slices.DeleteFunc(slices.Clone(some), h.Has)
+}
+
 // Choose returns the id of the key that makes a server's new rows. It is wanted, once all other servers that
 // make rows hold that key. Until then it is current, or another server's primary key that all of them hold.
 // primary is 0 if there is no such key, or if the server lacks another server's primary key; lacks is the id

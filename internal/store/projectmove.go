@@ -248,9 +248,10 @@ type projectMove struct {
 	ProjectMoving
 	from, to *moveEnd
 	id       []byte
-	leaving  bool      // it was stopped after the turn, when something may have been deleted
-	deleted  int64     // by this pass of clear
-	fenced   time.Time // since when, at the latest, all servers meet the fence
+	leaving  bool           // it was stopped after the turn, when something may have been deleted
+	needs    []keyset.Print // the keys of what is pending, of devices and of kept answers
+	deleted  int64          // by this pass of clear
+	fenced   time.Time      // since when, at the latest, all servers meet the fence
 }
 
 // A moveEnd is one of the two databases.
@@ -522,6 +523,9 @@ func (m *projectMove) checkKeys(ctx context.Context) error {
 // awaitServers fails unless each server that runs on one of the databases serves the other one as well. One of a version that
 // knows no fence would go on with the project, and one that can't tell how a message of before ended would have it sent again.
 func (m *projectMove) awaitServers(ctx context.Context) error {
+	if err := m.need(ctx); err != nil {
+		return err
+	}
 	for until := time.Now().Add(m.tell); ; {
 		problem, err := m.unfit(ctx)
 		if err != nil || problem == nil {
@@ -538,6 +542,20 @@ func (m *projectMove) awaitServers(ctx context.Context) error {
 	}
 }
 
+// need reads which keys the project needs.
+func (m *projectMove) need(ctx context.Context) error {
+	rows, err := m.from.Query(ctx, ofProject(`SELECT key_id, print, used_at FROM made_with WHERE key_id IN (
+		SELECT key_id FROM verification WHERE project = {p} AND status = 0 UNION SELECT key_id FROM device WHERE `+ofApplications+` UNION SELECT key_id FROM kept_answer WHERE project = {p})`, m.Project))
+	if err != nil {
+		return err
+	}
+	m.needs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (keyset.Print, error) {
+		k, err := scanMadeWith(row)
+		return k.Print, err
+	})
+	return err
+}
+
 // unfit says which server the project can't move with. The second error says that we couldn't look.
 func (m *projectMove) unfit(ctx context.Context) (problem, err error) {
 	for _, way := range [][2]*moveEnd{{m.from, m.to}, {m.to, m.from}} {
@@ -550,6 +568,8 @@ func (m *projectMove) unfit(ctx context.Context) (problem, err error) {
 			switch {
 			case len(s.Serves) == 0:
 				return fmt.Errorf("a server of an older version, which doesn't know that projects move, runs on shard %s, or was killed less than %.0f s ago: update all servers first", at.shard, holderLife.Seconds()), nil
+			case at == m.to && len(s.Lacks(m.needs)) > 0:
+				return fmt.Errorf("the server on %s serves shard %s, and lacks key %d, which made something of the project: give all servers the same keyset", s.Host, at.shard, s.Lacks(m.needs)[0].ID), nil
 			case !slices.Contains(s.Serves, other.name):
 				return fmt.Errorf("the server on %s serves shard %s, but not shard %s, or was killed less than %.0f s ago: stop it, or give it both in database.shards", s.Host, at.shard, other.shard, holderLife.Seconds()), nil
 			}

@@ -570,8 +570,12 @@ func TestMoveProjectNeedsServersOfBothShards(t *testing.T) {
 	for want, run := range map[string]func(){
 		"older version, which doesn't know that projects move, runs on shard a": func() { old("a") },
 		"older version, which doesn't know that projects move, runs on shard b": func() { old("b") },
-		"server on hosta serves shard a, but not shard b":                       func() { m.serves("a", 2, "a") },
-		"server on hostb serves shard b, but not shard a":                       func() { m.serves("b", 2, "b") },
+		"server on hostb serves shard b, and lacks key 7": func() {
+			_, err := m.stores["b"].HoldKeys(keyset.Holder{Server: [16]byte{2}, Prints: []keyset.Print{{ID: 7, Sum: [16]byte{8}}}, Host: "hostb", Serves: []string{m.stores["a"].Database(), m.stores["b"].Database()}}, func([]keyset.Holder) uint32 { return 0 })
+			m.demand(err)
+		},
+		"server on hosta serves shard a, but not shard b": func() { m.serves("a", 2, "a") },
+		"server on hostb serves shard b, but not shard a": func() { m.serves("b", 2, "b") },
 	} {
 		for _, when := range []string{"expected", "fenced"} { // the first one is after servers were looked at, too
 			w := m.moving("a", "b")
