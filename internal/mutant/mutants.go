@@ -2649,6 +2649,21 @@ var mutants = []mutant{
 		test{inStore, "^TestMoveProjectWaitsForWhatIsUnderWay$"},
 	},
 	{
+		"fence-beside-old-servers", "No project moves while a server runs that doesn't know of fences, or of the other shard.",
+		[]edit{{"internal/store/projectmove.go", "if err != nil || problem == nil {", "if err != nil || problem != nil || problem == nil {"}},
+		test{inStore, "^TestMoveProjectNeedsServersOfBothShards$"},
+	},
+	{
+		"rest-taken-for-all", "What is left of a project that has moved isn't copied as if it were all.",
+		[]edit{{"internal/store/projectmove.go", "return m.from.write(ctx, m.Project, moveRow{stateLeaving, m.To.Name, m.id})", "return nil"}},
+		test{inStore, "^TestMoveProjectStopsWhereTheTurnIsLost$"},
+	},
+	{
+		"fence-lost", "A shard that has lost that a project left it gives the project up.",
+		[]edit{{"internal/store/fence.go", "if len(late) == 0 || !s.postgres {", "if len(late) >= 0 || !s.postgres {"}},
+		test{inStore, "^TestAShardThatLostTheFenceYields$"},
+	},
+	{
 		"fence-untold", "Groups notice that a project moves.",
 		[]edit{{"internal/store/projectmove.go", "`UPDATE watermark SET id = id WHERE name = 'void'`", "`UPDATE watermark SET id = id WHERE name = 'none'`"}},
 		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
