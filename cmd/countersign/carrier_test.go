@@ -201,6 +201,26 @@ func TestOperatorTriesACarrier(t *testing.T) {
 	fails("no server runs on data", "gateway", "+12025550100")
 }
 
+// askOperations asks the operations listener with a token, and returns the answer's status and body.
+func askOperations(t *testing.T, method, url, token, body string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	read, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(read)
+}
+
 // policyByAPI has programs change where messages go, as operators do by command.
 func policyByAPI(t *testing.T, in *installation, ops, operator string) {
 	t.Helper()
@@ -210,21 +230,7 @@ func policyByAPI(t *testing.T, in *installation, ops, operator string) {
 	}
 	ask := func(method, path, token, body string) (status int, answer string) {
 		t.Helper()
-		req, err := http.NewRequest(method, ops+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		read, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(read)
+		return askOperations(t, method, ops+path, token, body)
 	}
 	for _, c := range []struct {
 		path, token, body string

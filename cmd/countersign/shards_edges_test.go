@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -72,7 +71,7 @@ func TestAKeysetOfTwoShards(t *testing.T) {
 	}
 }
 
-// What an operator changes in one shard by the operations listener stays there.
+// An operator changes the policy of one shard by the operations listener. The other shard keeps its own.
 func TestOperationsOfTwoShards(t *testing.T) {
 	t.Parallel()
 	s := installShards(t)
@@ -83,21 +82,7 @@ func TestOperationsOfTwoShards(t *testing.T) {
 	}
 	ask := func(method, path, token, body string) (status int, answer string) {
 		t.Helper()
-		req, err := http.NewRequest(method, a.Ops+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := httpClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(text)
+		return askOperations(t, method, a.Ops+path, token, body)
 	}
 	const stop = `{"state":"stopped","actor":"nightwatch"}`
 	for path, want := range map[string]int{
@@ -182,7 +167,7 @@ func TestCommandsWhileAShardIsAway(t *testing.T) {
 	}
 }
 
-// What a device asks is answered by the shard that has its verification.
+// The shard that has a verification answers its device.
 func TestDevicesOfTwoShards(t *testing.T) {
 	t.Parallel()
 	vapid, err := webpush.NewKey()

@@ -40,10 +40,10 @@ func BenchmarkHandOver(b *testing.B) {
 			c := pgtest.New(b)
 			return func() string { return c.Database(b, "") }
 		}},
-		{"postgresql-1ms", func(b *testing.B) func() string { // a round trip, that is
+		{"postgresql-1ms", func(b *testing.B) func() string {
 			c := pgtest.New(b)
 			w := pgtest.NewWire(b, c)
-			w.Delay(500 * time.Microsecond)
+			w.Delay(time.Millisecond)
 			return func() string { return w.URL(c.Database(b, "")) }
 		}},
 	} {

@@ -1355,6 +1355,11 @@ var mutants = []mutant{
 		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
 	},
 	{
+		"lists-ignore-other-servers", "All servers of a database divide what one project's lists may take of it.",
+		[]edit{{"internal/store/keys.go", "\t\ts.others.Store(int32(len(others)))\n", ""}},
+		test{inStore, "^TestServersDivideWhatListsTake$"},
+	},
+	{
 		"aborted-move-keeps-pending", "A server that returns to a file after an aborted move doesn't accept its pending codes.",
 		[]edit{{"internal/store/mark.go", "\tif m.moved {\n\t\ta.Voided", "\tif false {\n\t\ta.Voided"}},
 		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},

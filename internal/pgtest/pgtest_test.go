@@ -139,3 +139,25 @@ func TestClustersHaveTheirOwnIdentifiers(t *testing.T) {
 		t.Errorf("three clusters have the identifiers %v", ids)
 	}
 }
+
+// A wire makes a round trip longer, and not longer still where an answer comes in many pieces.
+func TestAWireDelaysAnAnswerOnce(t *testing.T) {
+	t.Parallel()
+	c := New(t)
+	w := NewWire(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second) // pieces of 32 KiB that wait for each other would take longer
+	defer cancel()
+	conn, err := pgx.Connect(ctx, w.URL(c.Database(t, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	w.Delay(time.Second)
+	began, answer := time.Now(), ""
+	if err := conn.QueryRow(ctx, "SELECT repeat('x', 2000000)", pgx.QueryExecModeSimpleProtocol).Scan(&answer); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); len(answer) != 2_000_000 || took < time.Second {
+		t.Errorf("%d bytes took %v, want 2000000 after a second at least", len(answer), took)
+	}
+}

@@ -1,7 +1,6 @@
 package pgtest
 
 import (
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -72,7 +71,8 @@ func (w *Wire) Cut(cut bool) {
 	w.cut = cut
 }
 
-// Delay delays all data by d from now on, in each direction.
+// Delay makes each round trip take d longer from now on. What the server says comes so much later: a delay in each
+// direction would be two waits, and a wait for less than a millisecond takes more than one.
 func (w *Wire) Delay(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,13 +100,21 @@ func (w *Wire) join(client net.Conn) {
 	}
 	defer w.keep(server)()
 	done := make(chan struct{}, 2)
-	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
-		go func() {
-			w.copy(way[1], way[0])
-			done <- struct{}{}
-		}()
-	}
+	go func() {
+		w.copy(server, client, func() time.Duration { return 0 })
+		done <- struct{}{}
+	}()
+	go func() {
+		w.copy(client, server, w.delay)
+		done <- struct{}{}
+	}()
 	<-done
+}
+
+func (w *Wire) delay() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.latency
 }
 
 // keep registers a connection. The function that it returns closes it.
@@ -122,30 +130,45 @@ func (w *Wire) keep(c net.Conn) (done func()) {
 	}
 }
 
-func (w *Wire) copy(to io.Writer, from io.Reader) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		w.pass()
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
+// A packet is on its way.
+type packet struct {
+	data []byte
+	due  time.Time
+}
+
+// copy passes data on, each after a delay. As in a network, much can be on its way: nothing waits for what went before.
+func (w *Wire) copy(to, from net.Conn, delay func() time.Duration) {
+	way := make(chan packet, 1024)
+	go func() {
+		defer close(way)
+		for {
+			buf := make([]byte, 32<<10)
+			n, err := from.Read(buf)
+			if n > 0 {
+				way <- packet{buf[:n], time.Now().Add(delay())}
+			}
+			if err != nil {
 				return
 			}
 		}
-		if err != nil {
-			return
+	}()
+	for p := range way {
+		time.Sleep(time.Until(p.due))
+		w.pass()
+		if _, err := to.Write(p.data); err != nil {
+			from.Close()
 		}
 	}
+	w.pass()
 }
 
-// pass waits as long as the wire is cut, and then for its delay.
+// pass waits as long as the wire is cut.
 func (w *Wire) pass() {
 	for {
 		w.mu.Lock()
-		cut, latency := w.cut, w.latency
+		cut := w.cut
 		w.mu.Unlock()
 		if !cut {
-			time.Sleep(latency)
 			return
 		}
 		time.Sleep(time.Millisecond)

@@ -30,6 +30,12 @@ func (s *Store) Enqueue(applied func()) (done <-chan error, err error) {
 // MigrationLock is the lock of those who change a schema.
 func MigrationLock(schema string) int64 { return migrationLock(&Postgres{Schema: schema}) }
 
+// SpeakAsOnCitus has transactions that run alone, and sweeps, use the statements for Citus. PostgreSQL understands them. It is called
+// before the store is used.
+func (s *Store) SpeakAsOnCitus(schema string) {
+	s.citus = func() *citus { return newCitus(schema) }
+}
+
 // Pragma reads or sets a pragma on the connection that writes groups.
 func (s *Store) Pragma(_ context.Context, text string) (value string, err error) {
 	return s.w.hot[0].(*sqliteSession).pragma(text)

@@ -50,6 +50,7 @@ func (s *Store) HoldKeys(me keyset.Holder, choose func(others []keyset.Holder) (
 		if err != nil {
 			return err
 		}
+		s.others.Store(int32(len(others)))
 		me.Primary = choose(others)
 		if s.postgres {
 			if err := hold(ctx, tx, me, now); err != nil {

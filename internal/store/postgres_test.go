@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // TestPostgresIsAStore runs in a schema of its own. Most other tests use the one that the user's search_path finds.
@@ -18,6 +19,22 @@ func TestPostgresIsAStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
 		return openPostgres(t, pgtest.InSchema(storetest.SchemaIn(t, schema), schema), now, commit)
 	})
+}
+
+// On Citus each transaction begins with a change of nothing. Those that change a budget work nevertheless.
+func TestBudgetsChangeAsOnCitus(t *testing.T) {
+	t.Parallel()
+	const schema = "verify_a"
+	p := openPostgres(t, pgtest.InSchema(storetest.SchemaIn(t, schema), schema), time.Now, nil)
+	defer p.Close()
+	p.SpeakAsOnCitus(schema)
+	withBudget(t, p.Store, "p", 1)
+	if err := p.Start(ctx, bound(0), verify.Limits{}, time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := p.Start(ctx, bound(1), verify.Limits{}, time.Minute); err == nil {
+		t.Error("a budget of one message has room for two")
+	}
 }
 
 // postgres is a store, and its database as another program sees it.

@@ -1015,7 +1015,7 @@ func TestRetentionGetsOnOverASlowNetwork(t *testing.T) {
 	all.Wait()
 	w := pgtest.NewWire(t, c)
 	s := replica(t, w.URL(c.URL("postgres")), func(o *store.Options) { o.Postgres.Timeout = 2 * time.Second })
-	w.Delay(10 * time.Millisecond) // 501 statements would take 10 s
+	w.Delay(20 * time.Millisecond) // 501 statements would take 10 s
 	if n, err := s.Retain(ctx, time.Now().Add(-30*24*time.Hour)); n != 501 || err != nil {
 		t.Errorf("retain: got %d, %v; want 501", n, err)
 	}

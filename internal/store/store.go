@@ -52,6 +52,7 @@ type Store struct {
 	turns    *turns        // of the projects that list something
 	looks    *turns        // of those that look for a number's verifications
 	turnWait time.Duration // for one
+	others   atomic.Int32  // servers that ran on the database when [Store.HoldKeys] last looked
 
 	strangers chan struct{} // a place for each look-up of a key that may be nobody's
 	counted   userCounts

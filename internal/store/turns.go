@@ -12,11 +12,17 @@ import (
 const (
 	// maxTurns is how many lists of one project may wait.
 	maxTurns = 16
-	// A project that wants more lists rests turnRests times as long as one took, at most longestRest. So the lists
-	// of one project keep a processor of the database busy for a third of the time by each server, not for all of it.
-	turnRests   = 2
+	// A project that wants more lists rests after each, at most longestRest. So its lists take a third of a processor of
+	// the database.
+	listShare   = 3
 	longestRest = 200 * time.Millisecond
 )
+
+// restAfter is how long a kind of work rests after it took a while. So it takes 1/share of a processor of the database, on
+// all servers together.
+func (s *Store) restAfter(took time.Duration, share int) time.Duration {
+	return time.Duration(share*(1+int(s.others.Load()))-1) * took
+}
 
 // Turns divide the places of lists between projects. A project has one at most, and a place that becomes
 // free goes to the projects that wait, in turn, so that nobody waits for another's long queue.

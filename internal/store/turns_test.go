@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -94,6 +95,25 @@ func TestAProjectsListsRestInBetween(t *testing.T) {
 		case <-take("flood"): // nobody waited: a lone caller isn't slowed down
 		default:
 			t.Error("a list of a project that wants one at a time has to rest")
+		}
+	})
+}
+
+// The servers of a database divide what lists may take of it.
+func TestServersDivideWhatListsTake(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, s *Store) {
+		want := 2 * time.Second
+		if s.postgres {
+			want = 5 * time.Second
+		}
+		for i := range 2 {
+			if _, err := s.HoldKeys(keyset.Holder{Server: verify.NewID(time.Now()), Primary: 1}, func([]keyset.Holder) uint32 { return 1 }); err != nil {
+				t.Fatalf("server %d: %v", i, err)
+			}
+		}
+		if got := s.restAfter(time.Second, listShare); got != want {
+			t.Errorf("after a list of 1s, a project rests %v, want %v", got, want)
 		}
 	})
 }

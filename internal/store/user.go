@@ -412,8 +412,8 @@ func (s *Store) UsersAfter(ctx context.Context, p verify.ProjectID, application 
 }
 
 // A count of users up to countedExactly is exact. To count more takes longer than a page, so a goroutine does it, for
-// one filter at a time, in small steps between which it rests: a count takes a tenth of a processor of the database,
-// however many users there are and however many callers list them. Its result is believed for countLasts, or
+// one filter at a time, in small steps between which it rests: counts take a tenth of a processor of the database,
+// however many users and servers there are and however many callers list them. Its result is believed for countLasts, or
 // countRests times as long as it took, but not for longer than countOld.
 const (
 	countedExactly = 10_000
@@ -422,6 +422,7 @@ const (
 	countOld       = time.Minute
 	countsKept     = 1000
 	countStep      = 5_000 // users that are counted together
+	countShare     = 10    // of counting: a tenth, see restAfter
 	countPatience  = 300 * time.Millisecond
 )
 
@@ -533,7 +534,7 @@ func (s *Store) countAll(ctx context.Context, where string, args []any) (n int, 
 			return n, nil
 		}
 		after = step.last
-		rest(ctx, 9*time.Since(began))
+		rest(ctx, s.restAfter(time.Since(began), countShare))
 	}
 }
 
@@ -545,7 +546,7 @@ func (s *Store) takeTurn(ctx context.Context, p verify.ProjectID) (done func(), 
 		return nil, err
 	}
 	began := time.Now()
-	return func() { s.turns.give(p, min(turnRests*time.Since(began), longestRest)) }, nil
+	return func() { s.turns.give(p, min(s.restAfter(time.Since(began), listShare), longestRest)) }, nil
 }
 
 // supersession finds out whether a verification that was read is still its user's current one.

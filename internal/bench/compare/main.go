@@ -463,7 +463,7 @@ func install(binaries string, change edit, commands ...[]string) (*installation,
 		if command[0] != "key" {
 			continue
 		}
-		var key struct{ Project, Token string }
+		var key struct{ Token string }
 		if err := json.Unmarshal(out, &key); err != nil {
 			return nil, fmt.Errorf("read what key create printed: %w", err)
 		}
