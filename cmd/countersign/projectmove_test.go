@@ -137,3 +137,27 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 		t.Errorf("a move of a file's project: got %q", said)
 	}
 }
+
+// Where two shards have a project, because one was brought back to before the move, the command doesn't guess which one is right.
+func TestProjectMoveRefusesAProjectOnTwoShards(t *testing.T) {
+	t.Parallel()
+	s := installShards(t)
+	db, err := sql.Open("pgx", s.direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, text := range []string{
+		`INSERT INTO verify_a.project SELECT * FROM verify_b.project WHERE name = 'Other'`,
+		`INSERT INTO verify_b.project_move (project, state, id, other, began_at) SELECT id, 'arrived', '\x01', 'a', 1 FROM verify_b.project WHERE name = 'Other'`,
+	} {
+		if _, err := db.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, to := range []string{"a", "b"} {
+		if said := s.fails(1, "project", "move", "Other", "--to", to); !strings.Contains(said, "shards a, b each have the project") {
+			t.Errorf("a move to shard %s: got %q", to, said)
+		}
+	}
+}
