@@ -111,6 +111,9 @@ func (c *projectMove) find(w world, all []store.Shard) (m store.ProjectMoving, t
 	m.Project = ids[0]
 	from, begun := leaving[m.Project]
 	here := places[m.Project]
+	if other := moves[m.Project].Other; begun && len(here) > 0 && here[0].Name != other {
+		here = append(here, from) // not where it went from there
+	}
 	switch {
 	case len(here) > 1: // one was brought back to before the project left it
 		return m, false, fmt.Errorf("shards %s each have the project: start a server, which compares them, and run the command again when it has logged which one gives it up", names(here))

@@ -149,15 +149,15 @@ func TestProjectMoveRefusesAProjectOnTwoShards(t *testing.T) {
 	defer db.Close()
 	for _, text := range []string{
 		`INSERT INTO verify_a.project SELECT * FROM verify_b.project WHERE name = 'Other'`,
-		`INSERT INTO verify_b.project_move (project, state, id, other, began_at) SELECT id, 'arrived', '\x01', 'a', 1 FROM verify_b.project WHERE name = 'Other'`,
+		`INSERT INTO verify_a.project_move (project, state, id, other, began_at) SELECT id, 'moving', '\x02', 'c', 1 FROM verify_b.project WHERE name = 'Other'`, // in the middle of an earlier move
 	} {
 		if _, err := db.Exec(text); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, to := range []string{"a", "b"} {
-		if said := s.fails(1, "project", "move", "Other", "--to", to); !strings.Contains(said, "shards a, b each have the project") {
-			t.Errorf("a move to shard %s: got %q", to, said)
+		for _, args := range [][]string{{"--to", "a"}, {"--to", "b"}, {"--abort"}} {
+			if said := s.fails(1, append([]string{"project", "move", "Other"}, args...)...); !strings.Contains(said, "each have the project") {
+				t.Errorf("after %s, a move %v: got %q", text, args, said)
+			}
 		}
 	}
 }
