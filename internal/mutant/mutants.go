@@ -2665,7 +2665,7 @@ var mutants = []mutant{
 	},
 	{
 		"rest-of-another-stay", "A command that stood still deletes nothing of a project that has come back.",
-		[]edit{{"internal/store/projectmove.go", "if now.state != stateLeaving || !bytes.Equal(now.id, m.id) {", "if now.state == \"\" {"}, {"internal/store/projectmove.go", "if !m.begun(here) {", "if false && !m.begun(here) {"}, {"internal/store/projectmove.go", "if !has || there.state != stateArrived || !bytes.Equal(there.id, m.id) {", "if false && !has {"}},
+		[]edit{{"internal/store/projectmove.go", "if now.state != stateLeaving || !bytes.Equal(now.id, m.id) {", "if now.state == \"\" {"}, {"internal/store/projectmove.go", "if !m.begun(here) {", "if false && !m.begun(here) {"}, {"internal/store/projectmove.go", "if !has || there.state != stateArrived || !bytes.Equal(there.id, m.id) {", "if false && (!has || there.state != stateArrived || !bytes.Equal(there.id, m.id)) {"}},
 		test{inStore, "^TestAMoveThatStoodStillDeletesNothing$"},
 	},
 	{
