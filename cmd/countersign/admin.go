@@ -196,6 +196,7 @@ type projectCommand struct {
 	Usage  projectUsage  `cmd:"" help:"Say what each key of a project has started lately."`
 	Policy projectPolicy `cmd:"" help:"Change a project's policy. What is under way keeps the old one."`
 	Rename projectRename `cmd:"" help:"Give a project another name. Its id stays."`
+	Move   projectMove   `cmd:"" help:"Move a project to another shard, while servers work."`
 	Delete projectDelete `cmd:"" help:"Delete a project with its keys, applications, users and templates."`
 
 	Budget  projectBudget  `cmd:"" help:"Show or change what a project may spend."`
@@ -341,6 +342,11 @@ func (c *projectList) Run(w world) error {
 	if away != nil && len(all) == 0 {
 		return away
 	}
+	there := map[verify.ProjectID]bool{}
+	for _, p := range all {
+		there[p.ID] = there[p.ID] || !p.Moving
+	}
+	all = slices.DeleteFunc(all, func(p ofShard) bool { return p.Moving && there[p.ID] }) // what is left there
 	return errors.Join(printRows(w, c.JSON, all, projectRow), away)
 }
 
@@ -353,9 +359,17 @@ type ofShard struct {
 func projectRow(p ofShard) row {
 	r := row{{"PROJECT", "id", p.ID}, {"NAME", "name", p.Name}, {"POLICY", "policy", p.Profile}}
 	if p.shard != "" {
-		r = append(r, field{"SHARD", "shard", p.shard})
+		r = append(r, field{"SHARD", "shard", p.shard}, field{"STATE", "", state(p.Project)}, field{"", "moving", p.Moving})
 	}
 	return r
+}
+
+// state says what is unusual about a project.
+func state(p verify.Project) string {
+	if p.Moving {
+		return "moving"
+	}
+	return ""
 }
 
 type projectShow struct {
@@ -401,7 +415,7 @@ func showProject(w world, asJSON bool, p verify.Project, shard string) error {
 		{"send-burst", "send_burst", p.Limits.Burst}, {"send-interval", "send_interval_seconds", p.Limits.Interval}, {"send-daily", "send_daily", p.Limits.Daily},
 	}
 	if shard != "" {
-		settings = append(settings, field{"shard", "shard", shard})
+		settings = append(settings, field{"shard", "shard", shard}, field{"moving", "moving", p.Moving})
 	}
 	return printSettings(w, asJSON, settings)
 }

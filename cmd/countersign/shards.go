@@ -129,10 +129,13 @@ func (d database) of(ctx context.Context, idOrName string) (database, error) {
 
 // shardOf returns the shard that has the project that a command line names.
 func (d database) shardOf(ctx context.Context, idOrName string) (string, error) {
-	var found []store.Shard
+	var found, leaving []store.Shard
 	err := d.each(ctx, store.Options{}, func(s store.Shard, st *store.Store) error {
-		_, err := admin.New(st).FindProject(ctx, idOrName)
-		if err == nil {
+		p, err := admin.New(st).FindProject(ctx, idOrName)
+		switch {
+		case err == nil && p.Moving:
+			leaving = append(leaving, s)
+		case err == nil:
 			found = append(found, s)
 		}
 		if errors.Is(err, verify.ErrNoProject) {
@@ -140,6 +143,9 @@ func (d database) shardOf(ctx context.Context, idOrName string) (string, error) 
 		}
 		return err
 	})
+	if len(found) == 0 {
+		found = leaving
+	}
 	switch {
 	case len(found) > 1:
 		return "", fmt.Errorf("shards %s each have a project %q; name one by --shard, or by its id", names(found), idOrName)

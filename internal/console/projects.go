@@ -16,7 +16,10 @@ import (
 )
 
 // A projectLine is a row of the list of projects.
-type projectLine struct{ Name, ID, Profile, Link, Usage string }
+type projectLine struct {
+	Name, ID, Profile, Link, Usage string
+	Moving                         bool
+}
 
 func (d desk) projects(w http.ResponseWriter, r *http.Request, p Person) error {
 	projects, err := d.visible(r.Context(), p)
@@ -25,7 +28,7 @@ func (d desk) projects(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	var lines []projectLine
 	for _, x := range projects {
-		lines = append(lines, projectLine{cmp.Or(x.Name, string(x.ID)), string(x.ID), string(x.Profile), "/projects/" + url.PathEscape(string(x.ID)), "/usage?project=" + url.QueryEscape(string(x.ID))})
+		lines = append(lines, projectLine{cmp.Or(x.Name, string(x.ID)), string(x.ID), string(x.Profile), "/projects/" + url.PathEscape(string(x.ID)), "/usage?project=" + url.QueryEscape(string(x.ID)), x.Moving})
 	}
 	d.show(w, r, http.StatusOK, projectsPage, "Projects", lines)
 	return nil
@@ -76,7 +79,7 @@ func (d desk) project(w http.ResponseWriter, r *http.Request, p Person) error {
 		return verify.ErrNotFound
 	}
 	x := projects[i]
-	shown := projectShown{projectLine: projectLine{Name: cmp.Or(x.Name, string(x.ID)), ID: string(x.ID), Profile: string(x.Profile), Usage: "/usage?project=" + url.QueryEscape(string(x.ID))}, Texts: "/texts?project=" + url.QueryEscape(string(x.ID)), Settings: admin.Settings(x)}
+	shown := projectShown{projectLine: projectLine{Name: cmp.Or(x.Name, string(x.ID)), ID: string(x.ID), Profile: string(x.Profile), Usage: "/usage?project=" + url.QueryEscape(string(x.ID)), Moving: x.Moving}, Texts: "/texts?project=" + url.QueryEscape(string(x.ID)), Settings: admin.Settings(x)}
 	for _, s := range shown.Settings {
 		if s.Changed() {
 			shown.Changed++

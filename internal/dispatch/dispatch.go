@@ -137,6 +137,7 @@ const (
 // A Dispatcher owns the queues. It implements [verify.Outbox].
 type Dispatcher struct {
 	config  Config
+	own     Store            // without those of siblings
 	now     func() time.Time // the clock of the carriers' paces
 	lines   map[string]*line
 	table   atomic.Pointer[route.Table]
@@ -211,7 +212,11 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, c.Now)
 	}
-	d := &Dispatcher{config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer), memory: newMemory()}
+	own := c.Store
+	if c.Siblings != nil {
+		c.Store = follower{own, c.Siblings}
+	}
+	d := &Dispatcher{config: c, own: own, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer), memory: newMemory()}
 	for _, l := range c.Carriers {
 		made, err := newLine(l, c.Lease, c.CallLimit)
 		if err != nil {

@@ -97,9 +97,9 @@ func (s *Siblings) receive(ctx context.Context, r carrier.Receipt) error {
 	d, err := s.find(ctx, func(ctx context.Context, d *Dispatcher) (err error) {
 		switch {
 		case !named:
-			_, _, err = d.config.Store.Find(ctx, r.Carrier, r.Ref)
+			_, _, err = d.own.Find(ctx, r.Carrier, r.Ref)
 		case !d.flights.has(r.Verification):
-			_, err = d.config.Store.Verification(ctx, r.Verification)
+			_, err = d.own.Verification(ctx, r.Verification)
 		}
 		return err
 	})
@@ -118,7 +118,7 @@ func (s *Siblings) Words(ctx context.Context, carrier string, id verify.ID, atte
 		if _, ok := d.trials.message(carrier, id); ok {
 			return nil
 		}
-		_, err := d.config.Store.Verification(ctx, id)
+		_, err := d.own.Verification(ctx, id)
 		return err
 	})
 	if err != nil {

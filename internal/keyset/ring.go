@@ -38,11 +38,18 @@ func printsOf(prfs *prf.Set) ([]Print, error) {
 type Holder struct {
 	Server  [16]byte
 	Prints  []Print
-	Primary uint32 // makes its new rows; 0 if no key does
+	Primary uint32   // makes its new rows; 0 if no key does
+	Serves  []string // the names of the databases that it serves; none: it is of a version that doesn't know that projects move
+	Host    string   // the machine that it is on
 }
 
 // Has reports whether the server holds a key.
 func (h Holder) Has(p Print) bool { return slices.Contains(h.Prints, p) }
+
+// Lacks returns those of some keys that the server doesn't hold.
+func (h Holder) Lacks(some []Print) []Print {
+	return slices.DeleteFunc(slices.Clone(some), h.Has)
+}
 
 // Choose returns the id of the key that makes a server's new rows. It is wanted, once all other servers that
 // make rows hold that key. Until then it is current, or another server's primary key that all of them hold.

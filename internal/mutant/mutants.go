@@ -1194,7 +1194,7 @@ var mutants = []mutant{
 		// That a group's rows are loaded in the order of their keys can't be seen on SQLite, which has one
 		// lock for all of them. That its operations are applied in the order of their arrival can.
 		"group-applied-backwards", "Operations on one row are decided in the order in which they arrived.",
-		[]edit{{batchFile, "for i, o := range group {\n\t\tif o.keep", "for i, o := range slices.Backward(group) {\n\t\tif o.keep"}},
+		[]edit{{batchFile, "for i, o := range group {\n\t\tswitch {\n\t\tcase r.fenced", "for i, o := range slices.Backward(group) {\n\t\tswitch {\n\t\tcase r.fenced"}},
 		stores("OperationsOnOneRowAreAppliedInOrderOfArrival"),
 	},
 	{
@@ -2642,5 +2642,85 @@ var mutants = []mutant{
 		"handshake-with-anybody", "Only a provider gets its handshake's text back.",
 		[]edit{{callbackFile, "\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands", "\tif c := h.carriers[r.PathValue(\"name\")]; c != nil {\n\t\tbody, _ := io.ReadAll(r.Body)\n\t\tr.Body = io.NopCloser(strings.NewReader(string(body)))\n\t\tif h.shakeHands(w, c, &report{Request: r, body: body}) {\n\t\t\treturn\n\t\t}\n\t}\n\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands"}},
 		test{inProvider, "^TestAHandshake$"},
+	},
+	{
+		"fence-unseen", "A group decides nothing about a project that moves.",
+		[]edit{{batchFile, "case r.fenced(&o):", "case false && r.fenced(&o):"}},
+		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
+	},
+	{
+		"fence-waits-for-nobody", "A project is copied when all transactions have ended that may not know that it moves.",
+		[]edit{{"internal/store/projectmove.go", "if err := m.awaitOlder(ctx, moveLimit); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		test{inStore, "^TestMoveProjectWaitsForWhatIsUnderWay$"},
+	},
+	{
+		"fence-beside-old-servers", "No project moves while a server runs that doesn't know of fences, or of the other shard.",
+		[]edit{{"internal/store/projectmove.go", "if err != nil || problem == nil {", "if err != nil || problem != nil || problem == nil {"}},
+		test{inStore, "^TestMoveProjectNeedsServersOfBothShards$"},
+	},
+	{
+		"rest-taken-for-all", "What is left of a project that has moved isn't copied as if it were all.",
+		[]edit{{"internal/store/projectmove.go", "return m.from.write(ctx, m.Project, moveRow{state: stateLeaving, other: m.To.Name, id: m.id})", "return nil"}},
+		test{inStore, "^TestMoveProjectStopsWhereTheTurnIsLost$"},
+	},
+	{
+		"rest-of-another-stay", "A command that stood still deletes nothing of a project that has come back.",
+		[]edit{{"internal/store/projectmove.go", "if now.state != stateLeaving || !bytes.Equal(now.id, m.id) {", "if now.state == \"\" {"}, {"internal/store/projectmove.go", "if !m.begun(here) {", "if false && !m.begun(here) {"}, {"internal/store/projectmove.go", "if !has || there.state != stateArrived || !bytes.Equal(there.id, m.id) {", "if false && (!has || there.state != stateArrived || !bytes.Equal(there.id, m.id)) {"}},
+		test{inStore, "^TestAMoveThatStoodStillDeletesNothing$"},
+	},
+	{
+		"turn-lost", "What may have been used in a shard that has lost the project isn't pending any more.",
+		[]edit{{"internal/store/projectmove.go", "m.lost = was.target != m.to.identity\n", "m.lost = false && was.target != m.to.identity\n"}},
+		test{inStore, "^TestCodesAreVoidWhereTheTurnIsLost$"},
+	},
+	{
+		"turn-lost-and-copied", "What may have been used in a shard that has lost the project is void there when it is copied once more.",
+		[]edit{{"internal/store/projectmove.go", "was.state == stateLeaving, was.target != m.to.identity\n", "was.state == stateLeaving, false\n"}},
+		test{inStore, "^TestCodesAreVoidWhereTheTurnIsLost$"},
+	},
+	{
+		"abort-of-another-move", "Only the shard to which a project goes can tell whether its move may be aborted.",
+		[]edit{{"internal/store/projectmove.go", "case was.other != m.To.Name:", "case false && was.other != m.To.Name:"}},
+		test{inStore, "^TestAnAbortNamesTheMovesShard$"},
+	},
+	{
+		"abort-fences-another-stay", "A late abort leaves a project alone that has moved again.",
+		[]edit{{"internal/store/projectmove.go", "case there.state == stateArrived, there.state == stateMoving, there.state == stateLeaving:", "case there.state == stateMoving, there.state == stateLeaving:"}},
+		test{inStore, "^TestAnAbortThatComesLateFencesNothing$"},
+	},
+	{
+		"lease-of-the-copy", "An attempt under way has time to be settled after the turn.",
+		[]edit{{"internal/store/projectmove.go", "`UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, sending, until)", "`UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, sending, until-2000)"}},
+		test{inStore, "^TestAMessageUnderWayGetsALeaseFromTheTurnOn$"},
+	},
+	{
+		"move-voids", "A move voids nothing where a standby was promoted that had all.",
+		[]edit{{"internal/store/projectmove.go", "newServer(s.Postgres, Options{}, newClock(nil, nil), &witness{})", "newServer(&Postgres{}, Options{}, newClock(nil, nil), &witness{})"}},
+		test{inStore, "^TestAMoveForgivesAStandbyThatHadAll$"},
+	},
+	{
+		"fence-lost", "A shard that has lost that a project left it gives the project up.",
+		[]edit{{"internal/store/fence.go", "if len(late) == 0 || !s.postgres {", "if len(late) >= 0 || !s.postgres {"}},
+		test{inStore, "^TestAShardThatLostTheFenceYields$"},
+	},
+	{
+		"fence-untold", "Groups notice that a project moves.",
+		[]edit{{"internal/store/projectmove.go", "`UPDATE watermark SET id = id WHERE name = 'void'`", "`UPDATE watermark SET id = id WHERE name = 'none'`"}},
+		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
+	},
+	{
+		"moved-taken-for-lost", "A verification that moved away isn't lost.",
+		[]edit{{identityFile, "if gone {\n\t\t\t\tcontinue", "if false && gone {\n\t\t\t\tcontinue"}},
+		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
+	},
+	{
+		"void-moves-along", "What is void in one shard isn't pending in another.",
+		[]edit{{"internal/store/projectmove.go", "return `v.id <= w.id`", "return `false`"}},
+		test{inStore, "^TestMoveProjectKeepsWhatIsVoid$"},
+	},
+	{
+		"settled-where-it-was", "The end of an attempt is recorded in the shard to which its project has moved.",
+		[]edit{{"internal/dispatch/moved.go", "if other == f.Store {", "if other == f.Store || err != nil {"}},
+		test{inSystem, "^TestAMessageUnderWayMovesWithItsProject$"},
 	},
 }

@@ -85,7 +85,7 @@ func (a *abandoned) cancel(r *rows, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, v := range r.verifications {
-		if _, ok := a.all[id]; ok && v.value.Abandon(now) {
+		if _, ok := a.all[id]; ok && !r.fence[v.value.Project] && v.value.Abandon(now) {
 			v.dirty = true
 			if v.value.Delivery == verify.DeliveryFailed { // nobody has sent its message
 				r.letGo(&v.value, &verify.Delivery{Verification: id, Attempt: 1, Outcome: verify.AttemptErrored})

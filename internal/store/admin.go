@@ -20,8 +20,8 @@ import (
 // also by another process while a server runs on the same file. An audit that is given with a change is
 // written in the change's transaction: neither is there without the other.
 
-const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
-	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link, p.bound, p.only_numbers, p.trial_messages`
+var projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
+	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link, p.bound, p.only_numbers, p.trial_messages, ` + isFenced("p.id")
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
@@ -37,7 +37,7 @@ type projectDest struct {
 func (d *projectDest) fields() []any {
 	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
 		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash, &d.countries, &d.kinds,
-		&d.p.AnySender, &d.hosts, &d.p.AnyLink, &d.p.Bound, &d.only, &d.p.TrialMessages}
+		&d.p.AnySender, &d.hosts, &d.p.AnyLink, &d.p.Bound, &d.only, &d.p.TrialMessages, &d.p.Moving}
 }
 
 func (d *projectDest) done() {
@@ -69,7 +69,7 @@ func (s *Store) Account(ctx context.Context, key account.KeyHash) (verify.Accoun
 		return a, verify.ErrUnauthenticated
 	}
 	if err != nil {
-		return a, away("load account", err)
+		return a, unlessMoving("load account", err)
 	}
 	return a, nil
 }
@@ -90,7 +90,7 @@ func (s *Store) StrangersAccount(ctx context.Context, key account.KeyHash) (veri
 	}
 }
 
-const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.id, k.expires_at, k.ends_at, k.scopes, k.used_at,
+var selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.id, k.expires_at, k.ends_at, k.scopes, k.used_at,
 		CASE WHEN COALESCE(p.any_sender, p.senders = '') THEN (SELECT COALESCE(string_agg(o.senders, ' '), '') FROM project o WHERE o.id <> p.id AND o.senders <> '') ELSE '' END
 	FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
 	WHERE k.hash = $1 AND k.revoked_at = 0`
@@ -102,6 +102,9 @@ func scanAccount(row scanner) (a verify.Account, err error) {
 	p, app := projectDest{p: &a.Project}, &a.Application
 	err = row.Scan(append(p.fields(),
 		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &key, &expires, &ends, &scopes, &used, &taken)...)
+	if err == nil && a.Project.Moving {
+		err = verify.ErrMoving
+	}
 	p.done()
 	a.Project.Taken = split[string](taken)
 	copy(app.ID[:], application)
@@ -116,7 +119,7 @@ func scanAccount(row scanner) (a verify.Account, err error) {
 // CreateProject makes a project with a default application that leaves everything to the profile.
 // It fails with [verify.ErrExists] where the id is taken, or was a deleted project's, whose verifications may be there.
 func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	return s.aloneOf(p.ID, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if err := createProject(ctx, tx, &p, now); err != nil {
 			return err
 		}
@@ -177,7 +180,7 @@ func (s *Store) UpdateProject(ctx context.Context, p verify.Project, by ...Audit
 // transaction: of two concurrent changes, each keeps what the other one did. change may run more than once. It
 // fails with [verify.ErrNoProject].
 func (s *Store) ChangeProject(_ context.Context, id verify.ProjectID, change func(*verify.Project) ([]Audit, error)) (p verify.Project, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneOf(id, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if p, err = lockedProject(ctx, tx, id); err != nil {
 			return fmt.Errorf("update project %s: %w", id, err)
 		}
@@ -223,7 +226,7 @@ func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
 // CreateKey stores a key of a project. It fails with [verify.ErrNoProject], and with [verify.ErrExists] where
 // the same secret is stored already and works.
 func (s *Store) CreateKey(_ context.Context, k account.Key, by ...Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	return s.aloneOf(k.Project, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		var exists bool
 		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM project WHERE id = $1)`, k.Project).Scan(&exists); err != nil {
 			return err
@@ -285,8 +288,11 @@ func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]account.Key, er
 }
 
 // RevokeKey ends a key, in every process within a second, and says whose it was. It fails with [verify.ErrNoAPIKey].
-func (s *Store) RevokeKey(_ context.Context, id verify.ID, by ...Audit) (p verify.ProjectID, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+func (s *Store) RevokeKey(ctx context.Context, id verify.ID, by ...Audit) (p verify.ProjectID, err error) {
+	if p, err = s.projectOfKey(ctx, id); err != nil {
+		return p, fmt.Errorf("revoke key %v: %w", id, err)
+	}
+	err = s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		err := tx.QueryRowContext(ctx, `UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 RETURNING project`, id[:], millis(now)).Scan(&p)
 		if errors.Is(err, sql.ErrNoRows) {
 			err = verify.ErrNoAPIKey
@@ -300,8 +306,11 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID, by ...Audit) (p verif
 }
 
 // RenameKey gives a key another name, and says whose it is. It fails with [verify.ErrNoAPIKey].
-func (s *Store) RenameKey(_ context.Context, id verify.ID, name string, by ...Audit) (p verify.ProjectID, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+func (s *Store) RenameKey(ctx context.Context, id verify.ID, name string, by ...Audit) (p verify.ProjectID, err error) {
+	if p, err = s.projectOfKey(ctx, id); err != nil {
+		return p, fmt.Errorf("rename key %v: %w", id, err)
+	}
+	err = s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		err := tx.QueryRowContext(ctx, `UPDATE api_key SET name = $2 WHERE id = $1 AND revoked_at = 0 RETURNING project`, id[:], name).Scan(&p)
 		if errors.Is(err, sql.ErrNoRows) {
 			err = verify.ErrNoAPIKey
@@ -312,6 +321,18 @@ func (s *Store) RenameKey(_ context.Context, id verify.ID, name string, by ...Au
 		return audits(ctx, tx, now, p, by)
 	})
 	return p, err
+}
+
+// projectOfKey says whose a key is, or fails with [verify.ErrNoAPIKey].
+func (s *Store) projectOfKey(ctx context.Context, id verify.ID) (verify.ProjectID, error) {
+	p, err := pool.One(ctx, s.lists, scanValue[verify.ProjectID], `SELECT project FROM api_key WHERE id = $1`, id[:])
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, verify.ErrNoAPIKey
+	}
+	if err != nil {
+		return p, away("look for a key", err)
+	}
+	return p, nil
 }
 
 // EndKey implements [account.Store].
@@ -344,13 +365,13 @@ func (s *Store) KeysUsed(_ context.Context, at map[verify.ID]time.Time) error {
 
 // Consumer implements [account.Store].
 func (s *Store) Consumer(ctx context.Context, consumer string) (k account.Key, err error) {
-	k, err = pool.One(ctx, s.hot, scanConsumer, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at, ends_at
+	k, err = pool.One(ctx, s.hot, scanConsumer, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at, ends_at, `+isFenced("project")+`
 		FROM api_key WHERE consumer_key = $1 AND consumer_key <> ''`, consumer)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, verify.ErrUnauthenticated
 	}
 	if err != nil {
-		return k, away("load consumer", err)
+		return k, unlessMoving("load consumer", err)
 	}
 	return k, nil
 }
@@ -358,7 +379,11 @@ func (s *Store) Consumer(ctx context.Context, consumer string) (k account.Key, e
 func scanConsumer(row scanner) (k account.Key, err error) {
 	var id, hash, secret []byte
 	var revoked, expires, ends int64
-	err = row.Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires, &ends)
+	var moving bool
+	err = row.Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires, &ends, &moving)
+	if err == nil && moving {
+		err = verify.ErrMoving
+	}
 	copy(k.ID[:], id)
 	copy(k.Hash[:], hash)
 	copy(k.ConsumerSecret[:], secret)
@@ -378,6 +403,12 @@ func (s *Store) ReplaceSecret(_ context.Context, k account.Key) error {
 // alone runs f in a transaction of its own, among the batches.
 func (s *Store) alone(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
 	return s.aloneFor("", f)
+}
+
+// aloneOf does so where f writes rows of a project, because an operator or a server says so. While the project moves to
+// another database, it fails with [verify.ErrMoving].
+func (s *Store) aloneOf(p verify.ProjectID, f func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
+	return s.w.do(op{of: p, alone: f})
 }
 
 // aloneFor does so because a project asks for it, which takes one of its places.

@@ -71,7 +71,7 @@ const insertApplication = `INSERT INTO application (` + applicationColumns + `)
 // [verify.ErrTooManyApplications] if the project has most, or more, and with [verify.ErrExists] where something else has
 // the id, or the users of a deleted application with that id aren't all gone yet.
 func (s *Store) ImportApplication(_ context.Context, a verify.Application, most int, actor string) (created bool, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneOf(a.Project, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		created = false
 		if _, err := lockedProject(ctx, tx, a.Project); err != nil {
 			return err
@@ -202,7 +202,7 @@ func (s *Store) AllApplications(ctx context.Context, p verify.ProjectID) ([]veri
 // who it was in one transaction. change may run more than once. It fails with [verify.ErrNoProject] and
 // [verify.ErrNoApplication].
 func (s *Store) ChangeCalls(_ context.Context, p verify.ProjectID, id verify.ID, actor string, change func(verify.Project, *verify.Application) error) (a verify.Application, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		project, err := lockedProject(ctx, tx, p)
 		if err != nil {
 			return err

@@ -83,6 +83,8 @@ func sample(of reflect.Type) reflect.Value {
 		for i := range v.Len() {
 			v.Index(i).Set(sample(of.Elem()))
 		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(of, 1, 1))
 	case reflect.Uint8:
 		v.SetUint(1)
 	case reflect.Int:

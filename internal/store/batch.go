@@ -46,6 +46,8 @@ type op struct {
 
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
+	// of is whose rows alone writes, where that isn't the project whose wish it is.
+	of verify.ProjectID
 	// committed has each statement of alone see what was committed before it, where an engine can tell.
 	committed bool
 
@@ -421,9 +423,12 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	l.abandoned.cancel(r, now)
 	results = make([]error, len(group))
 	for i, o := range group {
-		if o.keep != nil {
+		switch {
+		case r.fenced(&o):
+			results[i] = verify.ErrMoving
+		case o.keep != nil:
 			results[i] = r.applyOnce(&o, now)
-		} else {
+		default:
 			results[i] = o.apply(r, now)
 		}
 	}
@@ -453,6 +458,9 @@ func (l *lane) runAlone(o op) (err error) {
 	defer cancel()
 	tx, err := l.begin(ctx, &o)
 	if err != nil {
+		if errors.Is(err, verify.ErrMoving) {
+			return err
+		}
 		return away("begin", err)
 	}
 	defer func() {
@@ -523,6 +531,8 @@ type rows struct {
 	lacked        bool                 // it wasn't enough for somebody
 	spent         []spent              // what the operations have spent, each key once
 
+	fence fence // projects of which nothing may be decided here
+
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
 	epoch int64     // PostgreSQL's transaction that set void
@@ -592,7 +602,7 @@ func (r *rows) destination(k destinationKey) *row[verify.Destination] {
 // cancelVoid cancels what is void before anybody decides on it.
 func (r *rows) cancelVoid(now time.Time) {
 	for id, v := range r.verifications {
-		if compareIDs(id, r.void) <= 0 && v.value.Cancel(now) == nil {
+		if compareIDs(id, r.void) <= 0 && !r.fence[v.value.Project] && v.value.Cancel(now) == nil {
 			v.dirty = true
 		}
 	}

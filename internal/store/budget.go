@@ -479,7 +479,7 @@ const ourselves = "countersign"
 // divide divides a budget anew among wishes, this process's writers, and others. It returns the steps of its caps that were
 // reached by that.
 func (s *Store) divide(key verify.ProjectID, wishes []*wish) (news []verify.Mark, err error) {
-	err = s.aloneCommitted(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneCommitted(projectOf(key), func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		for _, w := range wishes {
 			w.day, w.err = verify.Day(now), nil
 		}
@@ -505,7 +505,9 @@ func (s *Store) divide(key verify.ProjectID, wishes []*wish) (news []verify.Mark
 //
 // A group of a replica that hangs may hold such a lock. Then f lets go of its own locks and of its lane, and runs again: its
 // process's groups, which may wait for it, are other projects' too. So it also can't deadlock with them for long.
-func (s *Store) aloneCommitted(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) (err error) {
+//
+// f writes rows of project p; "" is of any, where it doesn't matter whether one is fenced.
+func (s *Store) aloneCommitted(p verify.ProjectID, f func(ctx context.Context, tx *sql.Tx, now time.Time) error) (err error) {
 	run := func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if s.postgres {
 			if _, err := tx.ExecContext(ctx, spendingWait); err != nil {
@@ -519,7 +521,7 @@ func (s *Store) aloneCommitted(f func(ctx context.Context, tx *sql.Tx, now time.
 		return err
 	}
 	for range spendingTries {
-		err = s.w.do(op{committed: true, alone: run})
+		err = s.w.do(op{of: p, committed: true, alone: run})
 		if !errors.Is(err, errSpendingHeld) {
 			return err
 		}
@@ -667,7 +669,7 @@ func (s *Store) Foreign(ctx context.Context, charged money.Currency, n int) ([]v
 // ChangeBudget has change decide on a project's budget as it is stored, and writes what came of it and the audit, in one
 // transaction. It holds on all servers within a second. change may run more than once. It fails with [verify.ErrNoProject].
 func (s *Store) ChangeBudget(_ context.Context, p verify.ProjectID, change func(*verify.Budget) ([]Audit, error)) (b verify.BudgetState, err error) {
-	err = s.aloneCommitted(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneCommitted(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		project, err := lockedProject(ctx, tx, p)
 		if err != nil {
 			return fmt.Errorf("change the budget of project %s: %w", p, err)
@@ -789,7 +791,7 @@ func addBefore(ctx context.Context, tx *sql.Tx, key verify.ProjectID, add spent)
 
 // AddCredit enters a change of a project's balance, with its audit. It fails with [verify.ErrNoProject].
 func (s *Store) AddCredit(_ context.Context, p verify.ProjectID, e verify.LedgerEntry, by ...Audit) (b verify.BudgetState, err error) {
-	err = s.aloneCommitted(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneCommitted(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		project, err := lockedProject(ctx, tx, p)
 		if err != nil {
 			return fmt.Errorf("change the balance of project %s: %w", p, err)

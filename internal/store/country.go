@@ -55,7 +55,7 @@ func (s *Store) CountryUse(ctx context.Context, l verify.CountryLimit) (verify.S
 // fails with [verify.ErrNoProject].
 func (s *Store) ChangeCountryLimit(_ context.Context, p verify.ProjectID, country string, change func(*verify.CountryLimit) ([]Audit, error)) (l verify.CountryLimit, err error) {
 	key := verify.CountryKey(p, country)
-	err = s.aloneCommitted(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneCommitted(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if p != "" {
 			if _, err := lockedProject(ctx, tx, p); err != nil {
 				return fmt.Errorf("limit %s for project %s: %w", country, p, err)

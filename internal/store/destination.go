@@ -84,7 +84,7 @@ func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]ver
 // who that was, in one transaction. It fails with [verify.ErrNoNumber]. Before there were keys, a form of a
 // number had a row of its own, which is forgotten too.
 func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.Number, actor string) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	return s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		rows, failures := 0, 0
 		for _, form := range slices.Compact([]phone.Number{n.Key(), n}) {
 			d, err := destinationLayout.scan(tx.QueryRowContext(ctx, selectDestination, p, form))
@@ -112,7 +112,7 @@ func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.
 // ResetSends forgets the messages to a number, so that a project's send limits begin again for it. Wrong guesses stay.
 // It fails with [verify.ErrNoNumber].
 func (s *Store) ResetSends(_ context.Context, p verify.ProjectID, n phone.Number, by ...Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	return s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE destination SET tat = 0, sends = $4 WHERE project = $1 AND number IN ($2, $3)`, p, n.Key(), n, []byte{})
 		if err != nil {
 			return err

@@ -94,7 +94,7 @@ func (s *Store) RemoveDevice(_ context.Context, k verify.UserKey, id verify.ID, 
 
 // SettleDevices implements [verify.DeviceStore].
 func (s *Store) SettleDevices(_ context.Context, k verify.UserKey, at time.Time, used, gone []verify.ID) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneOf(k.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		for _, id := range used {
 			if _, err := tx.ExecContext(ctx, `UPDATE device SET used_at = $4 WHERE id = $1 AND application = $2 AND app_user = $3`, id[:], k.Application[:], k.Name, millis(at)); err != nil {
 				return err

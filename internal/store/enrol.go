@@ -34,16 +34,20 @@ func (s *Store) Enrolment(ctx context.Context, hash []byte) (verify.UserKey, *ve
 	var k verify.UserKey
 	k, err := pool.One(ctx, s.hot, func(row scanner) (k verify.UserKey, err error) {
 		var id []byte
-		err = row.Scan(&id, &k.Name, &k.Project)
+		var moving bool
+		err = row.Scan(&id, &k.Name, &k.Project, &moving)
+		if err == nil && moving {
+			err = verify.ErrMoving
+		}
 		copy(k.Application[:], id)
 		return k, err
-	}, `SELECT e.application, e.app_user, a.project FROM enrolment e JOIN application a ON a.id = e.application AND a.version > 0
+	}, `SELECT e.application, e.app_user, a.project, `+isFenced("a.project")+` FROM enrolment e JOIN application a ON a.id = e.application AND a.version > 0
 		WHERE e.hash = $1 AND e.expires_at > $2`, hash, millis(s.now()))
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, nil, verify.ErrNoEnrolment
 	}
 	if err != nil {
-		return k, nil, away("look for an enrolment", err)
+		return k, nil, unlessMoving("look for an enrolment", err)
 	}
 	app, err := s.Application(ctx, k.Project, k.Application)
 	if errors.Is(err, verify.ErrNoApplication) {

@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // What the tests need to see of a store's inside.
@@ -77,4 +81,40 @@ const MaxShared = maxShared
 // Renumber has PostgreSQL's only writer count in rows of another number.
 func (s *Store) Renumber(n int) {
 	s.writers[0], s.w.hot[0].(*postgresSession).writer = n, n
+}
+
+// At has a move fail as by a crash where f does, which is called after each step.
+func (w *ProjectMoving) At(f func(step string) error) { w.at = f }
+
+// Settle has a move wait for a shorter time, where no server remembers keys.
+func (w *ProjectMoving) Settle(d time.Duration) { w.settle = d }
+
+// Tell has a move give servers a shorter time to say that they serve both databases.
+func (w *ProjectMoving) Tell(d time.Duration) { w.tell = d }
+
+// ErrLostTurn refuses to delete what the other database has lost.
+var ErrLostTurn = errLostTurn
+
+// ArrivedLease is how long an attempt that is under way at the turn has to be settled.
+const ArrivedLease = arrivedLease
+
+// ErrCrash is what a move fails with then.
+var ErrCrash = errCrash
+
+// MovedTables says by which condition the rows of each table are a project's; "" is that none are copied.
+func MovedTables(p verify.ProjectID) map[string]string {
+	all := map[string]string{}
+	for _, t := range movedTables {
+		all[t.name] = strings.ReplaceAll(ofProject(t.where, p), "FROM leaving", "FROM verification WHERE project = '"+string(p)+"'")
+	}
+	return all
+}
+
+// MovedTable reports whether a table's rows are copied or made, and if not, why they stay.
+func MovedTable(name string) (known bool, how int, why string) {
+	i := slices.IndexFunc(movedTables, func(t movedTable) bool { return t.name == name })
+	if i < 0 {
+		return false, 0, ""
+	}
+	return true, int(movedTables[i].how), movedTables[i].why
 }

@@ -126,7 +126,7 @@ func (s *Store) foldSpending(ctx context.Context) error {
 			return false, away("look for what was spent long ago", err)
 		}
 		n := 0
-		err = s.aloneCommitted(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		err = s.aloneCommitted("", func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 			rows, err := query(ctx, tx, spentLayout.scan, `SELECT `+spentLayout.names()+old+` ORDER BY `+spentKeyLayout.names()+` LIMIT $3`+s.free(), days, months, most)
 			n = len(rows)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/keyset"
@@ -87,12 +88,14 @@ func (s *Store) takeKeyTurn(ctx context.Context, tx *sql.Tx) (now time.Time, err
 	return fromMillis(ms), err
 }
 
+const holderRows = `SELECT server, keys, makes, serves, host FROM key_holder`
+
 // holders are the other servers that run.
 func (s *Store) holders(ctx context.Context, tx *sql.Tx, me keyset.Holder, now time.Time) ([]keyset.Holder, error) {
 	if !s.postgres {
 		return nil, nil
 	}
-	return query(ctx, tx, scanHolder, `SELECT server, keys, makes FROM key_holder WHERE server <> $1 AND seen_at > $2`,
+	return query(ctx, tx, scanHolder, holderRows+` WHERE server <> $1 AND seen_at > $2`,
 		me.Server[:], millis(now.Add(-holderLife)))
 }
 
@@ -101,9 +104,9 @@ func hold(ctx context.Context, tx *sql.Tx, me keyset.Holder, now time.Time) erro
 	if _, err := tx.ExecContext(ctx, `DELETE FROM key_holder WHERE seen_at <= $1`, millis(now.Add(-holderLife))); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO key_holder (server, keys, makes, seen_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (server) DO UPDATE SET keys = excluded.keys, makes = excluded.makes, seen_at = excluded.seen_at`,
-		me.Server[:], joinPrints(me.Prints), int64(me.Primary), millis(now))
+	_, err := tx.ExecContext(ctx, `INSERT INTO key_holder (server, keys, makes, seen_at, serves, host) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (server) DO UPDATE SET keys = excluded.keys, makes = excluded.makes, seen_at = excluded.seen_at, serves = excluded.serves`,
+		me.Server[:], joinPrints(me.Prints), int64(me.Primary), millis(now), strings.Join(me.Serves, "\n"), me.Host)
 	return err
 }
 
@@ -181,8 +184,12 @@ func scanMadeWith(row scanner) (k madeWith, err error) {
 func scanHolder(row scanner) (h keyset.Holder, err error) {
 	var server, keys []byte
 	var makes int64
-	if err := row.Scan(&server, &keys, &makes); err != nil {
+	var serves string
+	if err := row.Scan(&server, &keys, &makes, &serves, &h.Host); err != nil {
 		return h, err
+	}
+	if serves != "" {
+		h.Serves = strings.Split(serves, "\n")
 	}
 	copy(h.Server[:], server)
 	h.Primary = uint32(makes)

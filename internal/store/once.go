@@ -19,6 +19,7 @@ import (
 // The first column is the key.
 var keptLayout = layout[verify.Kept]{
 	nameColumn("name", func(k *verify.Kept) *verify.RequestName { return &k.Name }),
+	textColumn("project", func(k *verify.Kept) *verify.ProjectID { return &k.Project }),
 	idColumn("id", func(k *verify.Kept) *verify.ID { return &k.ID }),
 	numberColumn("key_id", func(k *verify.Kept) *uint32 { return &k.KeyID }),
 	blobColumn("request", func(k *verify.Kept) *[]byte { return &k.Request }),
@@ -65,8 +66,15 @@ func (r *rows) applyOnce(o *op, now time.Time) error {
 	if err := o.apply(r, now); err != nil {
 		return err
 	}
-	r.keepAnswer(&row[verify.Kept]{value: o.keep.once.Keep(o.keep.made, now), stored: known != nil && known.stored, dirty: true})
+	r.keepAnswer(&row[verify.Kept]{value: o.kept(now), stored: known != nil && known.stored, dirty: true})
 	return nil
+}
+
+// kept is the answer that is kept to the request of an operation, once that was applied.
+func (o *op) kept(now time.Time) verify.Kept {
+	k := o.keep.once.Keep(o.keep.made, now)
+	k.Project = o.project
+	return k
 }
 
 func (r *rows) keepAnswer(k *row[verify.Kept]) {
@@ -97,7 +105,7 @@ func (o *op) aloneOnce(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	if err := o.alone(ctx, tx, now); err != nil {
 		return err
 	}
-	kept := o.keep.once.Keep(o.keep.made, now)
+	kept := o.kept(now)
 	_, err = tx.ExecContext(ctx, insert, keptLayout.arguments(&kept)...)
 	return err
 }

@@ -32,9 +32,11 @@ type server struct {
 	log      *slog.Logger
 	witness  *witness
 	citus    atomic.Pointer[citus] // nil: the schema isn't distributed
+	fence    atomic.Pointer[fence] // as a connection has seen it last; nil: none has
 
 	mu      sync.Mutex // guards the following
 	seen    position
+	name    string    // of the database and the schema, among all; "": it has none
 	exposed string    // the timeline on which no standby was synchronous when we last looked; "": one was
 	warned  time.Time // when that was last logged
 }
@@ -169,11 +171,19 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	s.witness.of(found.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.name = found.name
 	s.expose(found)
 	if why != "" || !found.at.before(s.seen) {
 		s.seen = found.at
 	}
 	return found.epoch, nil
+}
+
+// database is the name of the database and the schema, as a connection has found it last.
+func (s *server) database() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.name
 }
 
 // askTime asks the server for its time only.
@@ -199,6 +209,15 @@ func (s *server) lost(ctx context.Context, conn *pgx.Conn, found sight) (bool, e
 		err := conn.QueryRow(ctx, `SELECT status, guesses FROM verification WHERE id = $1`, pgx.QueryExecModeSimpleProtocol, d.ID[:]).Scan(&status, &guesses)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return false, fmt.Errorf("look for the last decision: %w", err)
+		}
+		if err != nil {
+			gone, err := movedAway(ctx, conn, d.Project)
+			if err != nil {
+				return false, err
+			}
+			if gone {
+				continue
+			}
 		}
 		if d.lost(err == nil, status, guesses) {
 			return true, nil
@@ -331,11 +350,12 @@ func (s *server) lower(ctx context.Context, conn *pgx.Conn, mark []byte) (found 
 
 // pgVoidAhead does to rows what verify.Verification.Cancel does, a step of them in well less than a transaction may take.
 const (
-	pgVoidAhead = `UPDATE verification SET status = 3, ended_at = $2, code_sealed = NULL,
+	pgVoidAhead = `UPDATE verification SET ` + voided + `
+		WHERE status = 0 AND id IN (SELECT id FROM verification WHERE id > $1 AND id <= $4 AND status = 0 ORDER BY id LIMIT $3)`
+	voided = `status = 3, ended_at = $2, code_sealed = NULL,
 			reason = CASE delivery WHEN 0 THEN 'canceled' ELSE reason END,
 			due_at = CASE delivery WHEN 0 THEN 0 ELSE due_at END,
-			delivery = CASE delivery WHEN 0 THEN 4 ELSE delivery END
-		WHERE status = 0 AND id IN (SELECT id FROM verification WHERE id > $1 AND id <= $4 AND status = 0 ORDER BY id LIMIT $3)`
+			delivery = CASE delivery WHEN 0 THEN 4 ELSE delivery END`
 	aheadStep = 5000
 )
 
@@ -349,7 +369,14 @@ func (s *server) watch(ctx context.Context, db *sql.DB) error {
 	}
 	defer conn.Close()
 	return conn.Raw(func(raw any) error {
-		_, err := s.recognize(ctx, raw.(*stdlib.Conn).Conn())
+		conn := raw.(*stdlib.Conn).Conn()
+		if _, err := s.recognize(ctx, conn); err != nil {
+			return err
+		}
+		fenced, err := readFence(ctx, conn) // also where no group looks
+		if err == nil {
+			s.fence.Store(&fenced)
+		}
 		return err
 	})
 }

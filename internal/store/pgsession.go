@@ -58,6 +58,7 @@ type postgresSession struct {
 	server *server
 	conn   *pgx.Conn
 	epoch  int64 // in which the connection may work: see load
+	fence  fence // as it is in that epoch
 	known  *identities
 	writer int  // its number, for what it counts
 	users  bool // verifications of users have come by: look their users up with them
@@ -108,6 +109,13 @@ func (s *postgresSession) begin(ctx context.Context) error {
 		conn.Close(ctx)
 		return err
 	}
+	fenced, err := readFence(ctx, conn)
+	if err != nil {
+		conn.Close(ctx)
+		return err
+	}
+	s.fence = fenced
+	s.server.fence.Store(&fenced) // others read it when we have another one
 	s.conn = conn
 	s.bundle.connected(s.server.citus.Load() != nil)
 	return nil
@@ -396,10 +404,11 @@ func (b *bundle) attempts(all []attemptKey) *table {
 }
 
 // load also compares the epoch with the connection's. It is another one when somebody has voided what was
-// there, or has restored a dump into the tables that we use: then we look at the server again before we
-// decide anything. While tables are being restored there is none.
+// there, has restored a dump into the tables that we use, or has put up or taken down a fence: then we look at the server
+// again before we decide anything. While tables are being restored there is none.
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w, b := newRows(len(group), s.writer), wantsOf(group), &s.bundle
+	r.fence = s.fence
 	known, unknown := s.recall(w.ids)
 	b.reset()
 	ids := b.ids(w.ids)

@@ -87,6 +87,8 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	}, writers, cmp.Or(o.Postgres.Conns, defaultConns), srv.timeout)
 	s.postgres = true
 	s.citus = srv.citus.Load
+	s.seenFence = srv.fence.Load
+	s.database = srv.database
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep

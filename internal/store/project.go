@@ -50,11 +50,11 @@ func (s *Store) DeleteProject(ctx context.Context, id verify.ProjectID, force bo
 		deleteApplications(id), deleteOf(id, "message_template", "id"), deleteOf(id, "text_template", "id"),
 		deleteOf(id, "destination", "number"), deleteOf(id, "kept_count", "hour"),
 	} {
-		if err := s.deleteInSteps(ctx, step); err != nil {
+		if err := s.deleteInSteps(ctx, id, step); err != nil {
 			return canceled, fmt.Errorf("delete project %s: %w", id, err)
 		}
 	}
-	return canceled, s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return canceled, s.aloneOf(id, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM budget WHERE project = $1 OR country <> '' AND project = $1 || '/' || country`, id); err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (s *Store) DeleteProject(ctx context.Context, id verify.ProjectID, force bo
 
 // closeProject takes a project's keys, and writes the audit's entry, whose detail then says how many they were.
 func (s *Store) closeProject(by *Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneOf(by.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		p, err := lockedProject(ctx, tx, by.Project)
 		if err != nil {
 			return err
@@ -124,7 +124,7 @@ func (s *Store) cancelAll(p verify.ProjectID, by Audit) (canceled int, err error
 	for after := oldestPending(s.now()); !after.IsZero(); {
 		var last verify.ID
 		var n int
-		if err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) { // may run again
+		if err := s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) { // may run again
 			if last, n, err = voidSome(ctx, tx, after, p, now); err != nil || n == 0 {
 				return err
 			}
@@ -139,9 +139,9 @@ func (s *Store) cancelAll(p verify.ProjectID, by Audit) (canceled int, err error
 }
 
 // deleteInSteps runs a step until it finds nothing.
-func (s *Store) deleteInSteps(ctx context.Context, step func(ctx context.Context, tx *sql.Tx, most int) (sql.Result, error)) error {
+func (s *Store) deleteInSteps(ctx context.Context, p verify.ProjectID, step func(ctx context.Context, tx *sql.Tx, most int) (sql.Result, error)) error {
 	return inSteps(ctx, func(most int) (more bool, err error) {
-		err = s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		err = s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 			result, err := step(ctx, tx, most)
 			if err != nil {
 				return err

@@ -41,6 +41,7 @@ func (p *Postgres) connectPatiently(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	c.ConnectTimeout = 10 * time.Second
+	c.RuntimeParams["statement_timeout"] = "0" // whatever the role's is
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", p.name(), err)

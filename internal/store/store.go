@@ -60,6 +60,8 @@ type Store struct {
 	// An engine's own, set by whoever opens it.
 	postgres  bool
 	citus     func() *citus                                              // what it returns is nil unless the schema is distributed
+	database  func() string                                              // see [Store.Database]; may be nil
+	seenFence func() *fence                                              // as a connection for groups has seen it last; may be nil
 	txOptions sql.TxOptions                                              // of what runs alone
 	limit     time.Duration                                              // of a transaction; 0: none
 	announce  func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
@@ -173,21 +175,35 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	return nil
 }
 
-// beginAlone begins the transaction of an operation that runs alone.
+// beginAlone begins the transaction of an operation that runs alone. It fails with [verify.ErrMoving] where the operation is
+// about a project that is fenced.
 func (s *Store) beginAlone(ctx context.Context, o *op) (*sql.Tx, error) {
 	options := s.txOptions
 	if o.committed && s.postgres {
 		options.Isolation = sql.LevelReadCommitted
 	}
 	tx, err := s.write.BeginTx(ctx, &options)
-	if err != nil || s.citus == nil || s.citus() == nil {
-		return tx, err
+	if err != nil {
+		return nil, err
 	}
-	if _, err := tx.ExecContext(ctx, citusStay); err != nil {
+	if err := s.beginOf(ctx, tx, cmp.Or(o.project, o.of)); err != nil {
 		tx.Rollback()
 		return nil, err
 	}
 	return tx, nil
+}
+
+// beginOf is what a transaction that runs alone does first.
+func (s *Store) beginOf(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
+	if s.citus != nil && s.citus() != nil {
+		if _, err := tx.ExecContext(ctx, citusStay); err != nil {
+			return err
+		}
+	}
+	if p == "" || !s.postgres {
+		return nil
+	}
+	return passFence(ctx, tx, p)
 }
 
 // Close carries out what has been taken and closes the database.

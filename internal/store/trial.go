@@ -13,7 +13,7 @@ import (
 // CreateTrial makes a project that is being tried: its messages a day are its budget's, and so is a credit, if it gets one. It
 // fails as [Store.CreateProject] does.
 func (s *Store) CreateTrial(_ context.Context, p verify.Project, credit money.Amount, currency money.Currency, by Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	return s.aloneOf(p.ID, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if err := createProject(ctx, tx, &p, now); err != nil {
 			return err
 		}

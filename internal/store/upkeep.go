@@ -166,7 +166,10 @@ func (s *Store) Due(ctx context.Context, after verify.Hint, n int, remembered fu
 	var gone []op
 	for _, h := range hints {
 		o, ok := found[h.id]
-		if !ok { // retention was faster
+		switch {
+		case ok && s.fenced(o.Verification.Project): // its messages are the other database's, and this hint goes with them
+			continue
+		case !ok: // retention was faster
 			gone = append(gone, op{apply: func(r *rows, _ time.Time) error { r.drop(h); return nil }})
 			continue
 		}
@@ -308,9 +311,12 @@ func scanHint(row scanner) (h hint, err error) {
 	return h, err
 }
 
+// selectHere passes over what is left of a project that has moved to another database.
+var selectHere = selectVerification + ` AND NOT EXISTS (SELECT 1 FROM project_move m WHERE m.project = verification.project AND m.state IN ('leaving', 'moved'))`
+
 // Verification reads one verification, of any project, or fails with [verify.ErrNotFound], also where it is erased.
 func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
-	v, err := s.stored(ctx, id)
+	v, err := s.read(ctx, selectHere, id)
 	if err == nil && v.Erased() {
 		return nil, verify.ErrNotFound
 	}
@@ -319,7 +325,11 @@ func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verific
 
 // stored reads a verification as it is stored.
 func (s *Store) stored(ctx context.Context, id verify.ID) (*verify.Verification, error) {
-	v, err := pool.One(ctx, s.hot, verificationLayout.scan, selectVerification, id[:])
+	return s.read(ctx, selectVerification, id)
+}
+
+func (s *Store) read(ctx context.Context, text string, id verify.ID) (*verify.Verification, error) {
+	v, err := pool.One(ctx, s.hot, verificationLayout.scan, text, id[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, verify.ErrNotFound
 	}

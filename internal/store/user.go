@@ -133,7 +133,7 @@ func (s *Store) ImportUsers(ctx context.Context, p verify.ProjectID, application
 
 // ImportUsersBy does so because an operator says so.
 func (s *Store) ImportUsersBy(_ context.Context, p verify.ProjectID, application verify.ID, users []verify.User, refused []error, actor string) (results []verify.Imported, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	err = s.aloneOf(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		results, err = s.importUsers(ctx, tx, now, p, application, users, refused, actor)
 		return err
 	})

@@ -20,6 +20,8 @@ type decision struct {
 	Name    string        `json:"verification"` // the ID, in the file
 	Status  verify.Status `json:"status"`
 	Guesses int           `json:"guesses"`
+
+	Project verify.ProjectID `json:"project"` // "": a program wrote it that didn't remember whose they are
 }
 
 // A witness remembers, outside of the database, the last decisions that are known to be committed. A
@@ -81,7 +83,7 @@ func (w *witness) keep(lane int, v *verify.Verification) {
 	for len(w.last) <= lane {
 		w.last = append(w.last, decision{})
 	}
-	w.last[lane] = decision{ID: v.ID, Status: v.Status, Guesses: v.Guesses}
+	w.last[lane] = decision{ID: v.ID, Status: v.Status, Guesses: v.Guesses, Project: v.Project}
 	w.unsaved = true
 }
 

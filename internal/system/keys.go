@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,9 +36,12 @@ type keyring struct {
 	keys    *keyset.Set
 	outages *outage.Log
 	now     func() time.Time
-	shared  bool // the database has other servers as well
+	shared  bool            // the database has other servers as well
+	beside  func() []string // the names of the other databases that this process serves; may be nil
 
 	me      [16]byte
+	host    string
+	serves  []string               // the databases that were last recorded
 	waits   time.Time              // when the file first named a key that can't be used yet; zero: it can
 	said    []keyset.Print         // what was last recorded
 	wanted  uint32                 // the primary key of the file then
@@ -46,7 +51,8 @@ type keyring struct {
 
 // newKeyring joins the servers of a database.
 func newKeyring(ctx context.Context, c Config, st *store.Store) (*keyring, error) {
-	k := &keyring{store: st, keys: c.Keys, outages: c.Outages, now: time.Now, shared: c.Postgres != nil, me: uuid.New()}
+	k := &keyring{store: st, keys: c.Keys, outages: c.Outages, now: time.Now, shared: c.Postgres != nil, beside: c.Beside, me: uuid.New()}
+	k.host, _ = os.Hostname() // only for people
 	for until := time.Now().Add(othersTurns); ; wait(ctx, lookForTurn) {
 		err := k.attend(ctx)
 		if err == nil {
@@ -91,11 +97,21 @@ func (k *keyring) run(ctx context.Context) {
 	}
 }
 
+// databases are the names of those that this process serves.
+func (k *keyring) databases() (all []string) {
+	if k.beside != nil {
+		all = k.beside()
+	}
+	all = append(all, k.store.Database())
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // due reports whether it is time to attend. Where there is no other server, nothing changes but by a new
 // keyset, and by time where a key is missing.
 func (k *keyring) due() bool {
 	prints, wanted := k.keys.Prints()
-	changed := wanted != k.wanted || len(prints) != len(k.said) || len(prints) > 0 && &prints[0] != &k.said[0]
+	changed := wanted != k.wanted || len(prints) != len(k.said) || len(prints) > 0 && &prints[0] != &k.said[0] || !slices.Equal(k.databases(), k.serves)
 	return changed || (k.shared || k.wrong() != "") && k.now().Sub(k.at) >= attendEvery
 }
 
@@ -103,7 +119,8 @@ func (k *keyring) due() bool {
 func (k *keyring) attend(ctx context.Context) error {
 	prints, wanted := k.keys.Prints()
 	var primary, lacks uint32
-	missing, err := k.store.HoldKeys(keyset.Holder{Server: k.me, Prints: prints}, func(others []keyset.Holder) uint32 {
+	serves := k.databases()
+	missing, err := k.store.HoldKeys(keyset.Holder{Server: k.me, Prints: prints, Serves: serves, Host: k.host}, func(others []keyset.Holder) uint32 {
 		primary, lacks = keyset.Choose(prints, wanted, k.keys.Primary(), others)
 		return primary
 	})
@@ -111,7 +128,7 @@ func (k *keyring) attend(ctx context.Context) error {
 		return err
 	}
 	k.keys.Use(primary)
-	k.said, k.wanted, k.at = prints, wanted, k.now()
+	k.said, k.wanted, k.serves, k.at = prints, wanted, serves, k.now()
 	if primary == wanted {
 		k.waits = time.Time{}
 	} else if k.waits.IsZero() {

@@ -68,19 +68,67 @@ func OpenShards(ctx context.Context, c Config, databases []store.Shard) (*Shards
 	ctx, s.stopOpen = context.WithCancel(ctx)
 	for _, db := range databases {
 		own := c
-		own.Shard, own.Postgres, own.Siblings, own.Keys = db.Name, db.Postgres, s.siblings, c.Keys.Twin()
+		own.Shard, own.Postgres, own.Siblings, own.Keys, own.Beside = db.Name, db.Postgres, s.siblings, c.Keys.Twin(), s.databases
 		own.Log = c.Log.With("shard", db.Name)
 		own.Outages = outage.New(own.Log, nil)
 		p := &part{config: own}
 		s.all = append(s.all, p)
 		c.Metrics.ShardReady(db.Name, func() bool { return p.unready(context.Background()) == "" })
+	}
+	for _, p := range s.all { // each looks at the others
 		s.opening.Go(func() { p.openPatiently(ctx, tried) })
 	}
 	var errs []error
 	for range databases {
 		errs = append(errs, <-tried)
 	}
+	s.compare(ctx)
+	s.opening.Go(func() {
+		ticker := time.NewTicker(compareEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				s.compare(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	return s, errors.Join(errs...)
+}
+
+// compareEvery is for how long, at most, two shards decide on a project after one of them was brought back to before it left.
+const compareEvery = 5 * time.Second
+
+// compare has each shard give up the projects that have moved to another one, where it has lost that they did.
+func (s *Shards) compare(ctx context.Context) {
+	for _, p := range s.opened() {
+		sys := p.open.Load()
+		arrived, err := sys.Store.Arrivals(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				complain(sys.outages, "compare shards", err)
+			}
+			continue
+		}
+		if len(arrived) == 0 {
+			continue
+		}
+		for _, other := range s.opened() {
+			if other == p {
+				continue
+			}
+			from := other.open.Load()
+			yielded, err := from.Store.Yield(ctx, p.config.Shard, arrived)
+			switch {
+			case err != nil && ctx.Err() == nil:
+				complain(from.outages, "compare shards", err)
+			case len(yielded) > 0:
+				from.log.ErrorContext(ctx, "the shard had lost that projects left it: it decides nothing about them any more; delete what is left here with countersign project move", "projects", yielded, "to", p.config.Shard)
+			}
+		}
+	}
 }
 
 // openPatiently opens a shard, and waits for its database if need be. It tells what came of the first try: an error only if
@@ -116,6 +164,14 @@ func (s *Shards) opened() (all []*part) {
 		if p.open.Load() != nil {
 			all = append(all, p)
 		}
+	}
+	return all
+}
+
+// databases are the names of those that are open.
+func (s *Shards) databases() (all []string) {
+	for _, p := range s.opened() {
+		all = append(all, p.open.Load().Store.Database())
 	}
 	return all
 }
@@ -171,22 +227,33 @@ func secretOf(r *http.Request) verify.Secret {
 }
 
 // ofKey returns the shard that knows a key. It asks the one that knew it last before the others, so that a key in use costs
-// one look-up a second, as with one database.
+// one look-up a second, as with one database. A shard that the key's project is leaving is the last choice.
 func (s *Shards) ofKey(ctx context.Context, key verify.Secret) *part {
 	hash := account.HashKey(key)
 	if p, met := s.keys.Get(hash); met {
 		known, err := p.open.Load().knows(ctx, key)
 		switch {
-		case err != nil:
-			return nil
 		case known:
 			return p
+		case err != nil && !errors.Is(err, verify.ErrMoving):
+			return nil
 		}
 		s.keys.Remove(hash)
 	}
-	p, err := s.find(ctx, func(ctx context.Context, sys *System) (bool, error) { return sys.knows(ctx, key) })
+	var leaving atomic.Pointer[System]
+	p, err := s.find(ctx, func(ctx context.Context, sys *System) (bool, error) {
+		known, err := sys.knows(ctx, key)
+		if errors.Is(err, verify.ErrMoving) {
+			leaving.Store(sys)
+		}
+		return known, err
+	})
 	if p != nil {
 		s.keys.Add(hash, p)
+	}
+	if from := leaving.Load(); p == nil && from != nil { // it says so
+		i := slices.IndexFunc(s.all, func(p *part) bool { o := p.open.Load(); return o != nil && o.System == from })
+		return s.all[i]
 	}
 	return s.or(p, err)
 }
@@ -221,8 +288,7 @@ type devices struct{ *Shards }
 
 func (d devices) of(ctx context.Context, id verify.ID) (*verify.Service, error) {
 	return d.service(ctx, func(ctx context.Context, sys *System) (bool, error) {
-		_, err := sys.Store.Verification(ctx, id)
-		return shard.Has(err, verify.ErrNotFound)
+		return shard.Has(sys.Store.Holds(ctx, id), verify.ErrNotFound)
 	})
 }
 

@@ -62,6 +62,7 @@ type Config struct {
 
 	// See [dispatch.Config].
 	Siblings    *dispatch.Siblings
+	Beside      func() []string // the names of the databases that the process serves, see [store.Store.Database]; nil: this one only
 	Carriers    []dispatch.Line
 	Rules       []route.Rule
 	Routes      map[verify.Channel][]string

@@ -212,6 +212,8 @@ var (
 
 	ErrClock = &Error{Kind: KindUnavailable, Code: "clock_wrong", Message: "the server's clock is wrong", RetryAfter: time.Second}
 
+	// ErrMoving: nothing of the project is decided until it is in the other database. Its servers go on there by themselves.
+	ErrMoving  = &Error{Kind: KindUnavailable, Code: "project_moving", Message: "the project is being moved to another database; try again", RetryAfter: time.Second}
 	ErrNoStore = &Error{Kind: KindUnavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
 )
 

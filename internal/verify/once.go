@@ -34,6 +34,7 @@ func NameRequest(p ProjectID, key string) RequestName {
 // secret that is shown once, so neither is stored in the clear.
 type Kept struct {
 	Name      RequestName
+	Project   ProjectID
 	ID        ID     // its own; the two below are bound to it
 	KeyID     uint32 // of the key that made the two below
 	Request   []byte // MAC of the request

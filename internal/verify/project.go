@@ -46,6 +46,10 @@ type Project struct {
 
 	// Bound says that the project has a [Budget]. A store writes it with that.
 	Bound bool
+
+	// Moving says that the project is being moved from this database to another one, and that nothing of it is decided here. A
+	// store reads it: see store.MoveProject.
+	Moving bool
 }
 
 // AnyCountry stands for all in a project's countries.

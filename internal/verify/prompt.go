@@ -338,6 +338,8 @@ func (v *Verification) Outcome(now time.Time) (Outcome, error) {
 type PromptStore interface {
 	// Verification reads a verification of whatever project, or fails with [ErrNotFound].
 	Verification(ctx context.Context, id ID) (*Verification, error)
+	// Left reports whether a project moves to another database, or has moved there.
+	Left(ctx context.Context, p ProjectID) (bool, error)
 	// AnswerPrompt applies a device's answer to a verification of a project's user: see [User.Respond]. It fails with
 	// [ErrNoPrompt] if either is gone. In the same transaction, it writes down a denial.
 	AnswerPrompt(ctx context.Context, p ProjectID, a *PromptAnswer) (PromptOutcome, error)
@@ -427,6 +429,11 @@ func (s *Service) Outcome(ctx context.Context, acct *Account, id ID, e Entry, wa
 	for {
 		answered, leave := s.waiters.enter(id) // before looking, so that no answer comes between
 		out, err := s.outcome(context.WithoutCancel(ctx), acct, id, e)
+		if errors.Is(err, ErrNotFound) { // it was there before
+			if moved, asked := s.store.Left(context.WithoutCancel(ctx), acct.Project.ID); moved || asked != nil {
+				err = cmp.Or(asked, error(ErrMoving))
+			}
+		}
 		over := !out.Waiting || err != nil || s.waiters.rest(ctx, answered)
 		leave()
 		if over {
