@@ -61,8 +61,15 @@ func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
 
 // passFence fails with [verify.ErrMoving] if a project is fenced. The transaction must have read nothing before: it locks
 // the table first, so that its snapshot isn't older than its lock.
-func passFence(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
-	if _, err := tx.ExecContext(ctx, `LOCK TABLE project_move IN ACCESS SHARE MODE`); err != nil {
+//
+// On Citus a transaction's snapshot is always older than its first lock there. So it locks the row that each fence writes:
+// that fails if a fence came after the snapshot, and a fence that comes later waits for the transaction.
+func passFence(ctx context.Context, tx *sql.Tx, citus bool, p verify.ProjectID) error {
+	lock := `LOCK TABLE project_move IN ACCESS SHARE MODE`
+	if citus {
+		lock = citusPass
+	}
+	if _, err := tx.ExecContext(ctx, lock); err != nil {
 		return err
 	}
 	var fenced bool
