@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"slices"
 	"strings"
 	"time"
@@ -129,3 +130,17 @@ func SumUsage(ctx context.Context, p *Postgres) error {
 	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return sumCitusUsage(ctx, tx) })
 }
+
+// BeginOf does what a transaction that runs alone does first.
+func (s *Store) BeginOf(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
+	return s.beginOf(ctx, tx, p)
+}
+
+// Raced reports whether a transaction is run again after an error.
+func Raced(err error) bool { return raced(err) }
+
+// What the tests ask Citus as groups and moves do.
+const (
+	CitusStay      = citusStay
+	StandbysBehind = standbysBehind
+)

@@ -733,8 +733,7 @@ func (m *projectMove) awaitOlder(ctx context.Context, limit time.Duration) error
 	if m.from.onCitus() {
 		holders = citusHolders
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	over := time.After(limit) // it ends no query: the connection would end with it
 	var first []string
 	for look := 0; ; look++ {
 		rows, err := m.from.Query(ctx, holders)
@@ -754,6 +753,8 @@ func (m *projectMove) awaitOlder(ctx context.Context, limit time.Duration) error
 		select {
 		case <-time.After(gateLook):
 		case <-ctx.Done():
+			return ctx.Err()
+		case <-over:
 			return fmt.Errorf("transactions on shard %s don't end that began before: is a backup running, such as pg_dump? Try again after it", m.From.Name)
 		}
 	}
