@@ -71,7 +71,7 @@ func (c *projectMove) Run(w world) error {
 func (c *projectMove) find(w world, all []store.Shard) (m store.ProjectMoving, there bool, err error) {
 	m.Actor = string(actor())
 	var ids []verify.ProjectID
-	places, moves := map[verify.ProjectID]store.Shard{}, map[verify.ProjectID]store.ProjectMove{}
+	places, moves := map[verify.ProjectID][]store.Shard{}, map[verify.ProjectID]store.ProjectMove{}
 	leaving := map[verify.ProjectID]store.Shard{}
 	away := c.each(w.ctx, store.Options{}, func(s store.Shard, st *store.Store) error {
 		projects, err := st.Projects(w.ctx)
@@ -86,7 +86,7 @@ func (c *projectMove) find(w world, all []store.Shard) (m store.ProjectMoving, t
 				ids = append(ids, p.ID)
 			}
 			if !p.Moving {
-				places[p.ID] = s
+				places[p.ID] = append(places[p.ID], s)
 			}
 		}
 		known, err := st.ProjectMoves(w.ctx)
@@ -110,8 +110,17 @@ func (c *projectMove) find(w world, all []store.Shard) (m store.ProjectMoving, t
 	}
 	m.Project = ids[0]
 	from, begun := leaving[m.Project]
-	if !begun {
-		from = places[m.Project]
+	here := places[m.Project]
+	if other := moves[m.Project].Other; begun && len(here) > 0 && here[0].Name != other {
+		here = append(here, from) // not where it went from there
+	}
+	switch {
+	case len(here) > 1: // one was brought back to before the project left it
+		return m, false, fmt.Errorf("shards %s each have the project: start a server, which compares them, and run the command again when it has logged which one gives it up", names(here))
+	case !begun && len(here) == 0:
+		return m, false, fmt.Errorf("project %s: it has left its shard, and is on none of %s", m.Project, names(all))
+	case !begun:
+		from = here[0]
 	}
 	m.From = from
 	if c.Abort && c.To == "" {

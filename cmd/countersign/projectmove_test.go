@@ -137,3 +137,27 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 		t.Errorf("a move of a file's project: got %q", said)
 	}
 }
+
+// Where two shards have a project, because one was brought back to before the move, the command doesn't guess which one is right.
+func TestProjectMoveRefusesAProjectOnTwoShards(t *testing.T) {
+	t.Parallel()
+	s := installShards(t)
+	db, err := sql.Open("pgx", s.direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, text := range []string{
+		`INSERT INTO verify_a.project SELECT * FROM verify_b.project WHERE name = 'Other'`,
+		`INSERT INTO verify_a.project_move (project, state, id, other, began_at) SELECT id, 'moving', '\x02', 'c', 1 FROM verify_b.project WHERE name = 'Other'`, // in the middle of an earlier move
+	} {
+		if _, err := db.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"--to", "a"}, {"--to", "b"}, {"--abort"}} {
+			if said := s.fails(1, append([]string{"project", "move", "Other"}, args...)...); !strings.Contains(said, "each have the project") {
+				t.Errorf("after %s, a move %v: got %q", text, args, said)
+			}
+		}
+	}
+}

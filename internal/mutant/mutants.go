@@ -2660,8 +2660,43 @@ var mutants = []mutant{
 	},
 	{
 		"rest-taken-for-all", "What is left of a project that has moved isn't copied as if it were all.",
-		[]edit{{"internal/store/projectmove.go", "return m.from.write(ctx, m.Project, moveRow{stateLeaving, m.To.Name, m.id})", "return nil"}},
+		[]edit{{"internal/store/projectmove.go", "return m.from.write(ctx, m.Project, moveRow{state: stateLeaving, other: m.To.Name, id: m.id})", "return nil"}},
 		test{inStore, "^TestMoveProjectStopsWhereTheTurnIsLost$"},
+	},
+	{
+		"rest-of-another-stay", "A command that stood still deletes nothing of a project that has come back.",
+		[]edit{{"internal/store/projectmove.go", "if now.state != stateLeaving || !bytes.Equal(now.id, m.id) {", "if now.state == \"\" {"}, {"internal/store/projectmove.go", "if !m.begun(here) {", "if false && !m.begun(here) {"}, {"internal/store/projectmove.go", "if !has || there.state != stateArrived || !bytes.Equal(there.id, m.id) {", "if false && (!has || there.state != stateArrived || !bytes.Equal(there.id, m.id)) {"}},
+		test{inStore, "^TestAMoveThatStoodStillDeletesNothing$"},
+	},
+	{
+		"turn-lost", "What may have been used in a shard that has lost the project isn't pending any more.",
+		[]edit{{"internal/store/projectmove.go", "m.lost = was.target != m.to.identity\n", "m.lost = false && was.target != m.to.identity\n"}},
+		test{inStore, "^TestCodesAreVoidWhereTheTurnIsLost$"},
+	},
+	{
+		"turn-lost-and-copied", "What may have been used in a shard that has lost the project is void there when it is copied once more.",
+		[]edit{{"internal/store/projectmove.go", "was.state == stateLeaving, was.target != m.to.identity\n", "was.state == stateLeaving, false\n"}},
+		test{inStore, "^TestCodesAreVoidWhereTheTurnIsLost$"},
+	},
+	{
+		"abort-of-another-move", "Only the shard to which a project goes can tell whether its move may be aborted.",
+		[]edit{{"internal/store/projectmove.go", "case was.other != m.To.Name:", "case false && was.other != m.To.Name:"}},
+		test{inStore, "^TestAnAbortNamesTheMovesShard$"},
+	},
+	{
+		"abort-fences-another-stay", "A late abort leaves a project alone that has moved again.",
+		[]edit{{"internal/store/projectmove.go", "case there.state == stateArrived, there.state == stateMoving, there.state == stateLeaving:", "case there.state == stateMoving, there.state == stateLeaving:"}},
+		test{inStore, "^TestAnAbortThatComesLateFencesNothing$"},
+	},
+	{
+		"lease-of-the-copy", "An attempt under way has time to be settled after the turn.",
+		[]edit{{"internal/store/projectmove.go", "`UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, sending, until)", "`UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, sending, until-2000)"}},
+		test{inStore, "^TestAMessageUnderWayGetsALeaseFromTheTurnOn$"},
+	},
+	{
+		"move-voids", "A move voids nothing where a standby was promoted that had all.",
+		[]edit{{"internal/store/projectmove.go", "newServer(s.Postgres, Options{}, newClock(nil, nil), &witness{})", "newServer(&Postgres{}, Options{}, newClock(nil, nil), &witness{})"}},
+		test{inStore, "^TestAMoveForgivesAStandbyThatHadAll$"},
 	},
 	{
 		"fence-lost", "A shard that has lost that a project left it gives the project up.",
@@ -2680,7 +2715,7 @@ var mutants = []mutant{
 	},
 	{
 		"void-moves-along", "What is void in one shard isn't pending in another.",
-		[]edit{{"internal/store/projectmove.go", "void, err := ids(`v.id <= w.id AND v.status = 0`)", "void, err := ids(`v.id <= w.id AND v.status = -1`)"}},
+		[]edit{{"internal/store/projectmove.go", "return `v.id <= w.id`", "return `false`"}},
 		test{inStore, "^TestMoveProjectKeepsWhatIsVoid$"},
 	},
 	{

@@ -45,6 +45,12 @@ var movesOnCitus = []struct {
 	{"DeletesWhatIsFolded", TestMoveProjectDeletesWhatIsFoldedMeanwhile, false},
 	{"WhatItLeavesIsNotRead", TestWhatAProjectLeavesIsNotRead, false},
 	{"TheSlowerOfTwo", TestTheSlowerOfTwoMovesLeavesNothing, false},
+	{"StoodStill", TestAMoveThatStoodStillDeletesNothing, false},
+	{"AnAbortNamesTheShard", TestAnAbortNamesTheMovesShard, false},
+	{"AnAbortComesLate", TestAnAbortThatComesLateFencesNothing, false},
+	{"CodesAreVoid", TestCodesAreVoidWhereTheTurnIsLost, false},
+	{"ForgivesAStandby", TestAMoveForgivesAStandbyThatHadAll, false},
+	{"GetsALease", TestAMessageUnderWayGetsALeaseFromTheTurnOn, false},
 }
 
 const testMoveOnCitus = "TestMoveProjectOnCitus"

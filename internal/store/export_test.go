@@ -96,6 +96,9 @@ func (w *ProjectMoving) Tell(d time.Duration) { w.tell = d }
 // ErrLostTurn refuses to delete what the other database has lost.
 var ErrLostTurn = errLostTurn
 
+// ArrivedLease is how long an attempt that is under way at the turn has to be settled.
+const ArrivedLease = arrivedLease
+
 // ErrCrash is what a move fails with then.
 var ErrCrash = errCrash
 

@@ -191,13 +191,16 @@ func scanMove(row scanner) (m ProjectMove, err error) {
 	return m, err
 }
 
+// isOlder is SQL for whether a project is here, or was leaving by another move, since before it arrived in another shard by move $2 at time $3.
+const isOlder = `(m.state = 'arrived' OR m.state = 'moving' AND m.id <> $2) AND m.began_at < $3`
+
 // Yield fences the projects that are here though they have arrived in another shard since they came here. So it is in a database that has
 // lost the fence: it was restored, or its standby was promoted, which lacked it. Yield returns those that weren't fenced.
 func (s *Store) Yield(ctx context.Context, to string, arrived []ProjectMove) (yielded []verify.ProjectID, err error) {
 	var late []ProjectMove
 	for _, m := range arrived {
 		here, err := pool.One(ctx, s.lists, scanValue[bool], `SELECT EXISTS (SELECT 1 FROM project p LEFT JOIN project_move m ON m.project = p.id
-			WHERE p.id = $1 AND (m.project IS NULL OR m.state = 'arrived' AND m.began_at < $2))`, m.Project, millis(m.BeganAt))
+			WHERE p.id = $1 AND (m.project IS NULL OR `+isOlder+`))`, m.Project, m.ID, millis(m.BeganAt))
 		if err != nil {
 			return nil, away("look for a project that has left", err)
 		}
@@ -211,9 +214,9 @@ func (s *Store) Yield(ctx context.Context, to string, arrived []ProjectMove) (yi
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		yielded = nil
 		for _, m := range late {
-			put, err := tx.ExecContext(ctx, `INSERT INTO project_move AS m (project, state, id, other, began_at) SELECT p.id, 'leaving', $2::bytea, $3::text, $4::bigint FROM project p WHERE p.id = $1
+			put, err := tx.ExecContext(ctx, `INSERT INTO project_move AS m (project, state, id, other, began_at) SELECT p.id, 'leaving', $2::bytea, $4::text, $5::bigint FROM project p WHERE p.id = $1
 				ON CONFLICT (project) DO UPDATE SET state = excluded.state, id = excluded.id, other = excluded.other, began_at = excluded.began_at
-				WHERE m.state = 'arrived' AND m.began_at < $5`, m.Project, m.ID, to, millis(now), millis(m.BeganAt))
+				WHERE `+isOlder, m.Project, m.ID, millis(m.BeganAt), to, millis(now))
 			if err != nil {
 				return err
 			}

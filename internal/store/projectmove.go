@@ -157,7 +157,7 @@ func MoveProject(ctx context.Context, w ProjectMoving) (done ProjectMoved, err e
 		return done, m.finish(ctx)
 	}
 	if done.Rows, err = m.bring(ctx); err != nil {
-		if errors.Is(err, errCrash) {
+		if errors.Is(err, errCrash) || known && errors.Is(err, errForeign) {
 			return done, err
 		}
 		return done, errors.Join(err, m.retreat())
@@ -174,7 +174,7 @@ func (m *projectMove) finish(ctx context.Context) error {
 	if err == nil {
 		err = m.clear(ctx)
 	}
-	if err != nil && !errors.Is(err, errLostTurn) {
+	if err != nil && !errors.Is(err, errLostTurn) && !errors.Is(err, errFaster) {
 		err = fmt.Errorf("the project is on shard %s, and works; run the command again, to delete what is left on shard %s: %w", m.To.Name, m.From.Name, err)
 	}
 	return err
@@ -199,10 +199,10 @@ func (m *projectMove) leave(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if was.state != stateMoving && was.state != stateLeaving || !bytes.Equal(was.id, m.id) {
-			return errors.New("another command was faster: run this one again")
+		if !m.begun(was) {
+			return errFaster
 		}
-		return m.from.write(ctx, m.Project, moveRow{stateLeaving, m.To.Name, m.id})
+		return m.from.write(ctx, m.Project, moveRow{state: stateLeaving, other: m.To.Name, id: m.id})
 	})
 	if err != nil {
 		return err
@@ -210,8 +210,23 @@ func (m *projectMove) leave(ctx context.Context) error {
 	return m.step("left")
 }
 
-// turned fails unless the project is in the other database by this move.
+// begun reports whether a row of the first database says that this move is under way.
+func (m *projectMove) begun(r moveRow) bool {
+	return (r.state == stateMoving || r.state == stateLeaving) && bytes.Equal(r.id, m.id)
+}
+
+// errFaster says that another command has ended the move.
+var errFaster = errors.New("another command was faster: run this one again")
+
+// turned fails unless the project is in the other database by this move, and no other command has ended it.
 func (m *projectMove) turned(ctx context.Context) error {
+	here, err := m.from.readMove(ctx, m.Project, "")
+	if err != nil {
+		return err
+	}
+	if !m.begun(here) {
+		return errFaster
+	}
 	there, err := m.to.readMove(ctx, m.Project, "")
 	if err != nil {
 		return err
@@ -249,6 +264,7 @@ type projectMove struct {
 	from, to *moveEnd
 	id       []byte
 	leaving  bool           // it was stopped after the turn, when something may have been deleted
+	lost     bool           // the other database may have had the project, decided about it, and lost it again
 	needs    []keyset.Print // the keys of what is pending, of devices and of kept answers
 	deleted  int64          // by this pass of clear
 	fenced   time.Time      // since when, at the latest, all servers meet the fence
@@ -260,6 +276,8 @@ type moveEnd struct {
 	server *server
 	name   string // of the database and the schema, among all
 	shard  string
+
+	identity string // another one after a promotion or a restore that may have lost something
 }
 
 func openMove(ctx context.Context, w ProjectMoving) (m *projectMove, err error) {
@@ -289,7 +307,7 @@ func openMoveEnd(ctx context.Context, s Shard) (*moveEnd, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &moveEnd{Conn: conn, shard: s.Name, server: &server{timeout: moveLimit, clock: newClock(nil, nil), witness: &witness{}}}
+	e := &moveEnd{Conn: conn, shard: s.Name, server: newServer(s.Postgres, Options{}, newClock(nil, nil), &witness{})}
 	if err := e.prepare(ctx); err != nil {
 		conn.Close(ctx)
 		return nil, err
@@ -326,7 +344,7 @@ func (e *moveEnd) prepare(ctx context.Context) error {
 		return err
 	}
 	found, err := e.server.look(ctx, e.Conn)
-	e.name = found.database()
+	e.name, e.identity = found.database(), strings.Join([]string{found.was.system, found.was.timeline, found.was.incarnation}, " ")
 	return err
 }
 
@@ -343,8 +361,8 @@ func (e *moveEnd) prepareCitus(ctx context.Context) error {
 // onCitus reports whether the schema is distributed.
 func (e *moveEnd) onCitus() bool { return e.server.citus.Load() != nil }
 
-// begun does what each transaction does first. On Citus the worker has limits of its own, and the schema stays on it.
-func (e *moveEnd) begun(ctx context.Context) error {
+// enter does what each transaction does first. On Citus the worker has limits of its own, and the schema stays on it.
+func (e *moveEnd) enter(ctx context.Context) error {
 	if !e.onCitus() {
 		return nil
 	}
@@ -401,11 +419,12 @@ func (m *projectMove) step(name string) error {
 type moveRow struct {
 	state, other string
 	id           []byte
+	target       string // the identity, when the fence was put up, of the database to which the project goes
 }
 
 // readMove reads it, or returns none.
 func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string) (r moveRow, err error) {
-	err = e.QueryRow(ctx, `SELECT state, other, id FROM project_move WHERE project = $1`+lock, string(p)).Scan(&r.state, &r.other, &r.id)
+	err = e.QueryRow(ctx, `SELECT state, other, id, target FROM project_move WHERE project = $1`+lock, string(p)).Scan(&r.state, &r.other, &r.id, &r.target)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return moveRow{}, nil
 	}
@@ -415,7 +434,7 @@ func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string)
 // in runs f in a transaction.
 func (e *moveEnd) in(ctx context.Context, f func() error) error {
 	return pgx.BeginTxFunc(ctx, e.Conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(pgx.Tx) error {
-		if err := e.begun(ctx); err != nil {
+		if err := e.enter(ctx); err != nil {
 			return err
 		}
 		return f()
@@ -424,9 +443,9 @@ func (e *moveEnd) in(ctx context.Context, f func() error) error {
 
 // write writes the row.
 func (e *moveEnd) write(ctx context.Context, p verify.ProjectID, r moveRow) error {
-	_, err := e.Exec(ctx, `INSERT INTO project_move (project, state, id, other, began_at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (project) DO UPDATE SET state = excluded.state, id = excluded.id, other = excluded.other, began_at = excluded.began_at`,
-		string(p), r.state, r.id, r.other, millis(e.server.clock.now()))
+	_, err := e.Exec(ctx, `INSERT INTO project_move (project, state, id, other, began_at, target) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (project) DO UPDATE SET state = excluded.state, id = excluded.id, other = excluded.other, began_at = excluded.began_at, target = excluded.target`,
+		string(p), r.state, r.id, r.other, millis(e.server.clock.now()), r.target)
 	return err
 }
 
@@ -452,7 +471,7 @@ func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
 	case (was.state == stateMoving || was.state == stateLeaving) && was.other != m.To.Name:
 		return false, fmt.Errorf("the project is being moved from shard %s to shard %s: say --to %[2]s, or --abort", m.From.Name, was.other)
 	case was.state == stateMoving || was.state == stateLeaving:
-		m.id, m.leaving = was.id, was.state == stateLeaving
+		m.id, m.leaving, m.lost = was.id, was.state == stateLeaving, was.target != m.to.identity
 		return true, nil
 	}
 	if err := m.check(ctx); err != nil {
@@ -495,10 +514,10 @@ func (m *projectMove) expect(ctx context.Context) error {
 		if err := m.to.QueryRow(ctx, `SELECT EXISTS (SELECT FROM project WHERE id = $1)`, string(m.Project)).Scan(&there); err != nil {
 			return err
 		}
-		if there || was.state == stateMoving {
+		if there || was.state == stateMoving || was.state == stateLeaving {
 			return fmt.Errorf("shard %s has a project %s as well", m.To.Name, m.Project)
 		}
-		return m.to.write(ctx, m.Project, moveRow{stateArriving, m.From.Name, m.id})
+		return m.to.write(ctx, m.Project, moveRow{state: stateArriving, other: m.From.Name, id: m.id})
 	})
 }
 
@@ -523,7 +542,7 @@ func (m *projectMove) putUp(ctx context.Context) error {
 		if was.state != "" && was.state != stateArrived {
 			return errors.New("another command has begun to move the project: run this one again")
 		}
-		if err := m.from.write(ctx, m.Project, moveRow{stateMoving, m.To.Name, m.id}); err != nil {
+		if err := m.from.write(ctx, m.Project, moveRow{stateMoving, m.To.Name, m.id, m.to.identity}); err != nil {
 			return err
 		}
 		if err := m.from.tell(ctx); err != nil {
@@ -688,7 +707,7 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 		return 0, err
 	}
 	defer source.Rollback(context.WithoutCancel(ctx)) // it writes nothing
-	if err := m.from.begun(ctx); err != nil {
+	if err := m.from.enter(ctx); err != nil {
 		return 0, err
 	}
 	if err := m.holdSource(ctx); err != nil {
@@ -809,6 +828,10 @@ func (m *projectMove) holdSource(ctx context.Context) error {
 	return err
 }
 
+// errForeign says that the other database knows nothing of the move. If that was begun before, it is perhaps another database under the shard's
+// name, and nobody but the operator can tell whether the project is in the right one.
+var errForeign = errors.New("doesn't know of this move: was it restored, is it another database than before, or has another command begun to move the project there? Where it is the right one, --abort leaves the project where it was")
+
 // holdTarget keeps others from aborting the move until the turn, and reports whether there was one.
 func (m *projectMove) holdTarget(ctx context.Context) (turned bool, err error) {
 	was, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
@@ -816,7 +839,7 @@ func (m *projectMove) holdTarget(ctx context.Context) (turned bool, err error) {
 	case err != nil:
 		return false, err
 	case !bytes.Equal(was.id, m.id):
-		return false, errors.New("the move was aborted, or another command has begun to move the project there")
+		return false, fmt.Errorf("shard %s %w", m.To.Name, errForeign)
 	case was.state == stateArrived:
 		return true, nil
 	case was.state != stateArriving:
@@ -827,8 +850,10 @@ func (m *projectMove) holdTarget(ctx context.Context) (turned bool, err error) {
 
 // copy copies the rows, and makes the turn with them when servers don't remember any more that the project was in the other database.
 func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
-	if err := m.checkVoid(ctx, `SELECT id FROM leaving`); err != nil {
-		return 0, err
+	if !m.lost {
+		if err := m.checkVoid(ctx, `SELECT id FROM leaving`); err != nil {
+			return 0, err
+		}
 	}
 	n, err := m.tables(ctx, func(t movedTable) bool { return !t.shared() })
 	if err != nil {
@@ -856,10 +881,13 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	if err := m.sum(ctx); err != nil {
 		return 0, err
 	}
-	if err := m.to.write(ctx, m.Project, moveRow{stateArrived, m.From.Name, m.id}); err != nil {
+	if err := m.to.write(ctx, m.Project, moveRow{state: stateArrived, other: m.From.Name, id: m.id}); err != nil {
 		return 0, err
 	}
 	if err := m.to.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: %d rows copied", m.From.Name, m.To.Name, rows)); err != nil {
+		return 0, err
+	}
+	if err := m.lease(ctx); err != nil { // as late as can be: it begins with the turn
 		return 0, err
 	}
 	return rows, m.to.tell(ctx)
@@ -951,45 +979,61 @@ func (m *projectMove) pipe(ctx context.Context, out, in string) (rows int, err e
 	return int(tag.RowsAffected()), errors.Join(<-sent, err)
 }
 
-// fit makes the rows fit into the other database: what was void is canceled, an attempt under way gets a lease in which whoever has
-// it can settle it there, and each open message gets a hint.
-func (m *projectMove) fit(ctx context.Context) error {
-	ids := func(where string) (all [][]byte, err error) {
-		rows, err := m.from.Query(ctx, `SELECT v.id FROM verification v, watermark w WHERE w.name = 'void' AND v.id IN (SELECT id FROM leaving) AND `+where)
-		if err != nil {
-			return nil, err
-		}
-		return pgx.CollectRows(rows, pgx.RowTo[[]byte])
+// among returns those of the project's verifications in the first database that a condition is true of.
+func (m *projectMove) among(ctx context.Context, where string) ([][]byte, error) {
+	rows, err := m.from.Query(ctx, `SELECT v.id FROM verification v, watermark w WHERE w.name = 'void' AND v.id IN (SELECT id FROM leaving) AND `+where)
+	if err != nil {
+		return nil, err
 	}
-	void, err := ids(`v.id <= w.id AND v.status = 0`)
+	return pgx.CollectRows(rows, pgx.RowTo[[]byte])
+}
+
+// fit makes the rows fit into the other database: what was void is canceled, and each message that waits gets a hint.
+func (m *projectMove) fit(ctx context.Context) error {
+	void, err := m.among(ctx, `v.status = 0 AND `+m.isVoid())
 	if err != nil {
 		return err
 	}
-	open, err := ids(`(v.delivery IN (0, 1) OR v.delivery = 2 AND v.due_at <> 0)`)
+	waiting, err := m.among(ctx, `(v.delivery = 0 OR v.delivery = 2 AND v.due_at <> 0)`)
 	if err != nil {
 		return err
 	}
 	if _, err := m.to.Exec(ctx, `ANALYZE verification`); err != nil { // what has arrived may be more than all that was there
 		return err
 	}
-	now := m.to.server.clock.now()
-	for _, change := range []struct {
-		text string
-		args []any
-	}{
-		{`UPDATE verification SET ` + voided + ` WHERE status = 0 AND id = ANY ($1)`, []any{void, millis(now)}},
-		{`UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, []any{open, millis(now.Add(settleMove + arrivedLease))}},
-		{`INSERT INTO retry (due, id) SELECT greatest(due_at, $2), id FROM verification
-			WHERE id = ANY ($1) AND (delivery IN (0, 1) OR delivery = 2 AND due_at <> 0) ORDER BY 1, 2 ON CONFLICT DO NOTHING`, []any{open, millis(now)}},
-	} {
-		if _, err := m.to.Exec(ctx, change.text, change.args...); err != nil {
-			return err
-		}
+	now := millis(m.to.server.clock.now())
+	if _, err := m.to.Exec(ctx, `UPDATE verification SET `+voided+` WHERE status = 0 AND id = ANY ($1)`, void, now); err != nil {
+		return err
 	}
-	return nil
+	_, err = m.to.Exec(ctx, `INSERT INTO retry (due, id) SELECT greatest(due_at, $2), id FROM verification
+		WHERE id = ANY ($1) AND (delivery = 0 OR delivery = 2 AND due_at <> 0) ORDER BY 1, 2 ON CONFLICT DO NOTHING`, waiting, now)
+	return err
 }
 
-// arrivedLease is how long whoever sends a message has to settle it where it is now.
+// lease gives each attempt under way a lease in which whoever has it can settle it in the other database.
+func (m *projectMove) lease(ctx context.Context) error {
+	sending, err := m.among(ctx, `v.delivery = 1`)
+	if err != nil {
+		return err
+	}
+	until := millis(m.to.server.clock.now().Add(arrivedLease))
+	if _, err := m.to.Exec(ctx, `UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, sending, until); err != nil {
+		return err
+	}
+	_, err = m.to.Exec(ctx, `INSERT INTO retry (due, id) SELECT due_at, id FROM verification WHERE delivery = 1 AND id = ANY ($1) ORDER BY 1, 2 ON CONFLICT DO NOTHING`, sending)
+	return err
+}
+
+// isVoid is SQL for which of the project's verifications that are pending in the first database are void: all, where they may have been
+// used in the other one.
+func (m *projectMove) isVoid() string {
+	if m.lost {
+		return `true`
+	}
+	return `v.id <= w.id`
+}
+
+// arrivedLease is how long after the turn whoever sends a message has to settle it where it is now.
 const arrivedLease = 20 * time.Second
 
 // clear deletes what is left in the database that the project has left.
@@ -1002,6 +1046,9 @@ func (m *projectMove) clear(ctx context.Context) error {
 	for first := true; first || m.deleted > 0; first = false { // what a fold has written meanwhile is found by the next pass
 		m.deleted = 0
 		for _, t := range slices.Backward(movedTables) {
+			if err := m.turned(ctx); err != nil { // still
+				return err
+			}
 			if err := m.clearTable(ctx, t); err != nil {
 				return fmt.Errorf("table %s: %w", t.name, err)
 			}
@@ -1013,8 +1060,8 @@ func (m *projectMove) clear(ctx context.Context) error {
 			}
 		}
 	}
-	err := m.again(ctx, func() error {
-		if err := m.from.write(ctx, m.Project, moveRow{stateMoved, m.To.Name, m.id}); err != nil {
+	err := m.whileLeaving(ctx, func() error {
+		if err := m.from.write(ctx, m.Project, moveRow{state: stateMoved, other: m.To.Name, id: m.id}); err != nil {
 			return err
 		}
 		return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: done", m.From.Name, m.To.Name))
@@ -1033,6 +1080,21 @@ func (m *projectMove) again(ctx context.Context, f func() error) (err error) {
 		}
 	}
 	return err
+}
+
+// whileLeaving runs a transaction that deletes what is left. A command that stood still may find that another one has ended the move,
+// and that the project has come back.
+func (m *projectMove) whileLeaving(ctx context.Context, f func() error) error {
+	return m.again(ctx, func() error {
+		now, err := m.from.readMove(ctx, m.Project, " FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if now.state != stateLeaving || !bytes.Equal(now.id, m.id) {
+			return errFaster
+		}
+		return f()
+	})
 }
 
 // clearStep is how many rows are deleted together: others write between two steps.
@@ -1063,7 +1125,7 @@ func (m *projectMove) clearTable(ctx context.Context, t movedTable) error {
 // clearRows deletes rows in steps.
 func (m *projectMove) clearRows(ctx context.Context, table, where string) error {
 	for n := int64(clearStep); n == clearStep; {
-		if err := m.again(ctx, func() error {
+		if err := m.whileLeaving(ctx, func() error {
 			tag, err := m.from.Exec(ctx, `DELETE FROM `+table+` WHERE ctid = ANY (ARRAY(SELECT ctid FROM `+table+` WHERE `+where+` LIMIT $1))`, clearStep)
 			n = tag.RowsAffected()
 			return err
@@ -1098,7 +1160,7 @@ func (m *projectMove) clearUsage(ctx context.Context) error {
 // unsum has the sums of all projects forget the project's days.
 func (m *projectMove) unsum(ctx context.Context, zero, allZero string) error {
 	for n := int64(clearStep); n == clearStep; {
-		if err := m.again(ctx, func() error {
+		if err := m.whileLeaving(ctx, func() error {
 			if m.from.onCitus() {
 				return m.from.QueryRow(ctx, citusUnsum, string(m.Project), clearStep).Scan(&n)
 			}
@@ -1122,7 +1184,7 @@ func (m *projectMove) clearVerifications(ctx context.Context) error {
 	for len(after) > 0 {
 		var last []byte
 		n := 0
-		if err := m.again(ctx, func() error {
+		if err := m.whileLeaving(ctx, func() error {
 			rows, err := m.from.Query(ctx, `SELECT id FROM verification WHERE project = $1 AND id > $2 ORDER BY id LIMIT $3`, string(m.Project), after, clearStep)
 			if err != nil {
 				return err
@@ -1172,20 +1234,11 @@ func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 		return ErrTurned
 	case was.state != stateMoving:
 		return fmt.Errorf("the project isn't being moved from shard %s", m.From.Name)
+	case was.other != m.To.Name:
+		return fmt.Errorf("the project is being moved from shard %s to shard %s, not to shard %s", m.From.Name, was.other, m.To.Name)
 	}
-	if err := m.to.in(ctx, func() error {
-		there, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
-		if err != nil {
-			return err
-		}
-		switch {
-		case there.state == stateArrived && bytes.Equal(there.id, was.id):
-			return ErrTurned
-		case there.state == stateArriving && !bytes.Equal(there.id, was.id) && id != nil:
-			return nil // another command's: the project arrives by that
-		}
-		return m.to.write(ctx, m.Project, moveRow{stateMoved, m.From.Name, was.id})
-	}); err != nil {
+	m.lost = was.target != m.to.identity
+	if err := m.to.in(ctx, func() error { return m.giveUp(ctx, was.id, id == nil) }); err != nil {
 		return stillRuns(err)
 	}
 	return stillRuns(m.from.in(ctx, func() error {
@@ -1194,9 +1247,12 @@ func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 			return err
 		}
 		if now.state != stateMoving || !bytes.Equal(now.id, was.id) {
-			return errors.New("another command was faster: run this one again")
+			return errFaster
 		}
-		if err := m.from.write(ctx, m.Project, moveRow{stateArrived, m.To.Name, was.id}); err != nil { // as if it had come back
+		if err := m.voidLost(ctx); err != nil {
+			return err
+		}
+		if err := m.from.write(ctx, m.Project, moveRow{state: stateArrived, other: m.To.Name, id: was.id}); err != nil { // as if it had come back
 			return err
 		}
 		if err := m.from.tell(ctx); err != nil {
@@ -1204,6 +1260,37 @@ func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 		}
 		return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: aborted", m.From.Name, m.To.Name))
 	}))
+}
+
+// giveUp writes down in the other database that the project doesn't arrive by a move. others is whether another command's move, which has
+// begun there since, is given up as well.
+func (m *projectMove) giveUp(ctx context.Context, id []byte, others bool) error {
+	there, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
+	if err != nil {
+		return err
+	}
+	own := bytes.Equal(there.id, id)
+	switch {
+	case there.state == stateArrived && own:
+		return ErrTurned
+	case there.state == stateArriving && !own && !others:
+		return nil // another command's: the project arrives by that
+	case there.state == stateArrived, there.state == stateMoving, there.state == stateLeaving:
+		return fmt.Errorf("shard %s knows of a later move of the project: countersign project list says where it is", m.To.Name)
+	}
+	return m.to.write(ctx, m.Project, moveRow{state: stateMoved, other: m.From.Name, id: id})
+}
+
+// voidLost cancels the codes that may have been used in the other database, as a database does that was restored.
+func (m *projectMove) voidLost(ctx context.Context) error {
+	if !m.lost {
+		return nil
+	}
+	tag, err := m.from.Exec(ctx, `UPDATE verification SET `+voided+` WHERE project = $1 AND status = 0`, string(m.Project), millis(m.from.server.clock.now()))
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("%d codes are void: shard %s may have had the project, and lost it", tag.RowsAffected(), m.To.Name))
 }
 
 // stillRuns says why a lock wasn't to be had.

@@ -68,6 +68,14 @@ func (m *moveTest) addShard(name, url string) {
 	m.stores[name] = m.replica(name)
 }
 
+// third adds a shard c, in a's database.
+func (m *moveTest) third() {
+	m.t.Helper()
+	url := m.shards["a"].URL
+	fillSchema(m.t, url, "verify_c")
+	m.addShard("c", url)
+}
+
 // replica opens a shard as one more server does.
 func (m *moveTest) replica(shard string, edits ...func(*store.Options)) *store.Store {
 	m.t.Helper()
@@ -721,13 +729,14 @@ func TestAShardThatLostTheFenceYields(t *testing.T) {
 	for _, state := range []string{
 		`DELETE FROM project_move`, // before it left for the first time
 		`INSERT INTO project_move (project, state, id, other, began_at) VALUES ('p', 'arrived', '\x01', 'b', 1) ON CONFLICT (project) DO UPDATE SET state = excluded.state, id = excluded.id, began_at = excluded.began_at`,
+		`UPDATE project_move SET state = 'moving', id = '\x01', began_at = 1`, // in the middle of an earlier move
 	} {
 		for _, text := range []string{state, `UPDATE watermark SET id = id WHERE name = 'void'`} {
 			if _, err := m.db("a").Exec(text); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if decides, _ := m.here(m.stores["a"]); !decides {
+		if decides, _ := m.here(m.stores["a"]); decides == strings.Contains(state, "moving") {
 			t.Error("this shows nothing")
 		}
 		if got := yield("a", "b"); !slices.Equal(got, []verify.ProjectID{"p"}) {
@@ -995,10 +1004,7 @@ func TestWhatAProjectLeavesIsNotRead(t *testing.T) {
 func TestTheSlowerOfTwoMovesLeavesNothing(t *testing.T) {
 	t.Parallel()
 	m := twoShards(t, 1)
-	url := m.shards["a"].URL
-	fillSchema(t, url, "verify_c")
-	m.shards["c"] = store.Shard{Name: "c", Postgres: &store.Postgres{URL: url, Schema: "verify_c", Timeout: 10 * time.Second}}
-	m.stores["c"] = m.replica("c")
+	m.third()
 	slow := m.moving("a", "c")
 	slow.At(func(step string) error {
 		if step == "expected" {
@@ -1025,4 +1031,182 @@ func TestTheSlowerOfTwoMovesLeavesNothing(t *testing.T) {
 	m.demand(err)
 	_, err = store.MoveProject(ctx, m.moving("b", "c"))
 	m.demand(err)
+}
+
+// stopAt runs a move up to a step, as if the command had ended there.
+func (m *moveTest) stopAt(from, to, step string) {
+	m.t.Helper()
+	w := m.moving(from, to)
+	w.At(func(at string) error {
+		if at == step {
+			return errors.New("crash")
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
+		m.t.Fatalf("a move that stops at %q: got %v", step, err)
+	}
+}
+
+// A command that stood still while another one went on, and the project came back, deletes nothing of it.
+func TestAMoveThatStoodStillDeletesNothing(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"left", "cleared destination", "cleared project"} {
+		m := twoShards(t, 1)
+		w := m.moving("a", "b")
+		var want map[string][]string
+		w.At(func(at string) error {
+			if at != step || want != nil {
+				return nil
+			}
+			for _, way := range [][2]string{{"a", "b"}, {"b", "a"}} {
+				_, err := store.MoveProject(ctx, m.moving(way[0], way[1]))
+				m.demand(err)
+			}
+			want = m.rows("p", "a")
+			return nil
+		})
+		if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), "another command was faster") {
+			t.Errorf("a command that stood still at %q: got %v", step, err)
+		}
+		m.same("rows after it stood still at "+step, m.rows("p", "a"), want)
+		if decides, key := m.here(m.stores["a"]); !decides || key != nil {
+			t.Errorf("after it stood still at %q: decides: %t, its key: %v", step, decides, key)
+		}
+	}
+}
+
+// To abort a move names the shard to which it goes: another one can't tell whether the project is there.
+func TestAnAbortNamesTheMovesShard(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	m.third()
+	m.stopAt("a", "b", "turned")
+	if err := store.AbortProjectMove(ctx, m.moving("a", "c")); err == nil || !strings.Contains(err.Error(), "to shard b") {
+		t.Errorf("an abort of a move to another shard: got %v", err)
+	}
+	if decides, _ := m.here(m.stores["a"]); decides {
+		t.Error("the shard that the project left decides")
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+}
+
+// An abort that stood still while the move was aborted, and another one was done, leaves the project where it is.
+func TestAnAbortThatComesLateFencesNothing(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	m.stopAt("a", "b", "fenced")
+	id := query[[]byte](t, pgtest.InSchema(m.shards["a"].URL, "verify_a"), `SELECT id FROM project_move`)
+	m.demand(store.AbortProjectMove(ctx, m.moving("a", "b")))
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	// As the late one has seen it:
+	_, err = m.db("a").Exec(`UPDATE project_move SET state = 'moving', id = $1`, id)
+	m.demand(err)
+	if err := store.AbortProjectMove(ctx, m.moving("a", "b")); err == nil {
+		t.Error("it aborts what was aborted")
+	}
+	if decides, key := m.here(m.stores["b"]); !decides || key != nil {
+		t.Errorf("shard b, where it is: decides: %t, its key: %v", decides, key)
+	}
+}
+
+// Where the other shard has lost the turn before that was written down, codes that may have been used there are void.
+func TestCodesAreVoidWhereTheTurnIsLost(t *testing.T) {
+	t.Parallel()
+	const promoted, empty = `UPDATE project_move SET state = 'arriving'`, `DELETE FROM project_move`
+	for name, tt := range map[string]struct {
+		lose  string
+		abort bool
+	}{
+		"a promoted standby":           {promoted, false},
+		"a promoted standby, an abort": {promoted, true},
+		"an empty database, an abort":  {empty, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := twoShards(t, 2)
+			m.stopAt("a", "b", "turned")
+			if out, err := m.stores["b"].Check(ctx, guess(m.open, "483920")); err != nil || !out.Approved {
+				t.Fatalf("the code, where the project is: got %+v, %v", out, err)
+			}
+			tables := []string{"retry", "usage_month", "usage_sum"}
+			for table, where := range store.MovedTables("p") {
+				if where != "" {
+					tables = append(tables, table)
+				}
+			}
+			for _, text := range []string{tt.lose, `TRUNCATE ` + strings.Join(tables, ", ") + ` CASCADE`, `UPDATE server SET timeline = 'another'`} {
+				_, err := m.db("b").Exec(text)
+				m.demand(err)
+			}
+			at := "b"
+			switch {
+			case tt.lose == empty:
+				if _, err := store.MoveProject(ctx, m.moving("a", "b")); err == nil || !strings.Contains(err.Error(), "doesn't know of this move") {
+					t.Errorf("a move to an empty database, once more: got %v", err)
+				}
+				if decides, _ := m.here(m.stores["a"]); decides {
+					t.Error("the project is decided on where it was, though nobody has said that it isn't elsewhere")
+				}
+			case !tt.abort:
+				_, err := store.MoveProject(ctx, m.moving("a", "b"))
+				m.demand(err)
+			}
+			if tt.abort {
+				at = "a"
+				m.demand(store.AbortProjectMove(ctx, m.moving("a", "b")))
+			}
+			fresh := m.replica(at) // which remembers no decision
+			if decides, key := m.here(fresh); !decides || key != nil {
+				t.Errorf("after that, shard %s: decides: %t, its key: %v", at, decides, key)
+			}
+			if out, err := fresh.Check(ctx, guess(m.open, "483920")); err == nil {
+				t.Errorf("a code that was used already: got %+v", out)
+			}
+		})
+	}
+}
+
+// A standby that was promoted, and had all, voids nothing because a project moves.
+func TestAMoveForgivesAStandbyThatHadAll(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	for name, s := range m.shards {
+		m.demand(m.stores[name].Close()) // they don't know that the standby had all
+		_, err := m.db(name).Exec(`UPDATE server SET timeline = 'another', incarnation =
+			concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('verification')::oid, mod(txid_current(), 4294967296))`)
+		m.demand(err)
+		p := *s.Postgres
+		p.SynchronousStandby = true
+		m.shards[name] = store.Shard{Name: name, Postgres: &p}
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	for _, name := range []string{"a", "b"} {
+		if n := query[int](t, pgtest.InSchema(m.shards[name].URL, "verify_"+name), `SELECT count(*) FROM audit WHERE action = 'void'`); n != 0 {
+			t.Errorf("what is pending on shard %s was voided", name)
+		}
+	}
+}
+
+// However long the copy takes, whoever sends a message has time after the turn to record its end: nobody sends it again meanwhile.
+func TestAMessageUnderWayGetsALeaseFromTheTurnOn(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	sending := m.started(m.stores["a"], "p", number(61))
+	_, err := m.db("a").Exec(`UPDATE verification SET due_at = 1 WHERE id = $1`, sending[:])
+	m.demand(err)
+	w := m.moving("a", "b")
+	w.Settle(3 * time.Second) // so long takes what comes behind the messages
+	_, err = store.MoveProject(ctx, w)
+	m.demand(err)
+	const read = `SELECT v.due_at - m.began_at FROM verification v JOIN project_move m ON m.project = v.project WHERE v.id = $1`
+	if got := query[int64](t, pgtest.InSchema(m.shards["b"].URL, "verify_b"), read, sending[:]); got < store.ArrivedLease.Milliseconds() {
+		t.Errorf("its lease ends %d ms after the turn, want at least %v", got, store.ArrivedLease)
+	}
+	if got := query[int64](t, pgtest.InSchema(m.shards["b"].URL, "verify_b"), `SELECT due - due_at FROM verification v JOIN retry USING (id) WHERE id = $1`, sending[:]); got != 0 {
+		t.Errorf("somebody looks after it %d ms after its lease", got)
+	}
 }

@@ -7,7 +7,8 @@ CREATE TABLE project_move (
     state    TEXT   NOT NULL, -- moving or moved away; arriving or arrived here
     id       BYTEA  NOT NULL, -- of the move, in both databases
     other    TEXT   NOT NULL, -- the shard to which it goes, or from which it comes
-    began_at BIGINT NOT NULL
+    began_at BIGINT NOT NULL,
+    target   TEXT   NOT NULL DEFAULT '' -- the identity, when the fence was put up, of the database to which it goes
 );
 
 -- Whose answer it is. '' is what the program before has kept, for a day.
