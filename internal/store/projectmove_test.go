@@ -956,9 +956,10 @@ func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
 	w := m.moving("a", "b")
 	w.At(func(step string) error {
 		if step == "cleared usage_hour" {
-			_, err := m.db("a").Exec(`INSERT INTO usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price)
-				VALUES ('p', 20001, '\x01', '', 'sms', 'US', 'carrier of p', '', 1, 2, 3, 0, 1, 1, 5, 7)`)
+			_, err := m.db("a").Exec(`INSERT INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
+				VALUES ('p', 20001 * 24, '\x01', '', 'sms', 'US', 'carrier of p', '', 5, 1, 2, 3, 0, 1, 1, 5, 7)`)
 			m.demand(err)
+			m.demand(m.stores["a"].FoldUsage(ctx))
 		}
 		return nil
 	})
@@ -1175,8 +1176,12 @@ func TestAMoveForgivesAStandbyThatHadAll(t *testing.T) {
 	m := twoShards(t, 1)
 	for name, s := range m.shards {
 		m.demand(m.stores[name].Close()) // they don't know that the standby had all
-		_, err := m.db(name).Exec(`UPDATE server SET timeline = 'another', incarnation =
-			concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('verification')::oid, mod(txid_current(), 4294967296))`)
+		promote := `UPDATE server SET timeline = 'another', incarnation =
+			concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('verification')::oid, mod(txid_current(), 4294967296))`
+		if _, on := onCitus(t); on {
+			promote = `UPDATE server SET timeline = 'another' WHERE name = 'primary'`
+		}
+		_, err := m.db(name).Exec(promote)
 		m.demand(err)
 		p := *s.Postgres
 		p.SynchronousStandby = true
