@@ -43,6 +43,7 @@ var movesOnCitus = []struct {
 	{"KeepsTheLaterAnswer", TestAMoveKeepsTheLaterAnswer, false},
 	{"OthersDoNotWait", TestOthersDoNotWaitForAMove, false},
 	{"DeletesWhatIsFolded", TestMoveProjectDeletesWhatIsFoldedMeanwhile, false},
+	{"IsOfOneMoment", TestACopyIsOfOneMoment, true},
 	{"WhatItLeavesIsNotRead", TestWhatAProjectLeavesIsNotRead, false},
 	{"TheSlowerOfTwo", TestTheSlowerOfTwoMovesLeavesNothing, false},
 	{"StoodStill", TestAMoveThatStoodStillDeletesNothing, false},

@@ -976,6 +976,28 @@ func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
 	}
 }
 
+// All tables are copied as of one moment: usage that is folded meanwhile isn't there twice.
+func TestACopyIsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	_, err := m.db("a").Exec(`INSERT INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
+		VALUES ('p', 20001 * 24, '\x01', '', 'sms', 'US', 'late', '', 5, 1, 2, 3, 0, 1, 1, 5, 7)`)
+	m.demand(err)
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "copied usage_hour" {
+			m.demand(m.stores["a"].FoldUsage(ctx))
+		}
+		return nil
+	})
+	_, err = store.MoveProject(ctx, w)
+	m.demand(err)
+	m.demand(m.stores["b"].FoldUsage(ctx))
+	if got := query[string](t, pgtest.InSchema(m.shards["b"].URL, "verify_b"), `SELECT string_agg(started || ' ' || cost, ', ') FROM usage_day WHERE project = 'p' AND carrier = 'late'`); got != "1 5" {
+		t.Errorf("usage that was folded while it was copied: got %s, want 1 5", got)
+	}
+}
+
 // What is left of a project in the shard that it has left is old, and isn't shown.
 func TestWhatAProjectLeavesIsNotRead(t *testing.T) {
 	t.Parallel()
