@@ -194,7 +194,7 @@ func TestMoveProjectOnCitusWaitsWhicheverWayAGroupCame(t *testing.T) {
 func TestAloneOnCitusDoesNotPassAFenceByAnOldSnapshot(t *testing.T) {
 	t.Parallel()
 	m, ways := citusMove(t)
-	snapshots, stores := map[string]*sql.Tx{}, map[string]*store.Store{}
+	snapshots, replicas := map[string]*sql.Tx{}, map[string]*store.Store{}
 	begin := func(way string, isolation sql.IsolationLevel) *sql.Tx {
 		db, err := sql.Open("pgx", pgtest.InSchema(ways[way], "verify_a"))
 		m.demand(err)
@@ -205,7 +205,7 @@ func TestAloneOnCitusDoesNotPassAFenceByAnOldSnapshot(t *testing.T) {
 		return tx
 	}
 	for way, url := range ways {
-		stores[way] = schemaReplica(t, url, "verify_a")
+		replicas[way] = schemaReplica(t, url, "verify_a")
 		snapshots[way] = begin(way, sql.LevelRepeatableRead)
 		_, err := snapshots[way].Exec(`SELECT FROM project`) // it shows no lock of the watermarks
 		m.demand(err)
@@ -213,14 +213,14 @@ func TestAloneOnCitusDoesNotPassAFenceByAnOldSnapshot(t *testing.T) {
 	_, err := store.MoveProject(ctx, m.moving("a", "b"))
 	m.demand(err)
 	for way, tx := range snapshots {
-		if err := stores[way].BeginOf(ctx, tx, "p"); !store.Raced(err) {
+		if err := store.BeginOf(ctx, replicas[way], tx, "p"); !store.Raced(err) {
 			t.Errorf("%s, with a snapshot from before the fence: got %v, want it run again", way, err)
 		}
 		for _, isolation := range []sql.IsolationLevel{sql.LevelRepeatableRead, sql.LevelReadCommitted} {
-			if err := stores[way].BeginOf(ctx, begin(way, isolation), "p"); !errors.Is(err, verify.ErrMoving) {
+			if err := store.BeginOf(ctx, replicas[way], begin(way, isolation), "p"); !errors.Is(err, verify.ErrMoving) {
 				t.Errorf("%s, %v after the fence: got %v, want %v", way, isolation, err, verify.ErrMoving)
 			}
-			if err := stores[way].BeginOf(ctx, begin(way, isolation), "q"); err != nil {
+			if err := store.BeginOf(ctx, replicas[way], begin(way, isolation), "q"); err != nil {
 				t.Errorf("%s, %v, another project: got %v", way, isolation, err)
 			}
 		}

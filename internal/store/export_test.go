@@ -135,7 +135,7 @@ func SumUsage(ctx context.Context, p *Postgres) error {
 }
 
 // BeginOf does what a transaction that runs alone does first.
-func (s *Store) BeginOf(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
+func BeginOf(ctx context.Context, s *Store, tx *sql.Tx, p verify.ProjectID) error {
 	return s.beginOf(ctx, tx, p)
 }
 

@@ -687,8 +687,12 @@ func (m *projectMove) checkVoid(ctx context.Context, ids string) error {
 // bring copies the project, if that isn't done, up to the turn.
 func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	m.fenced = time.Now()
-	if is, err := m.from.readMove(ctx, m.Project, ""); err != nil || is.state != stateMoving || !bytes.Equal(is.id, m.id) { // others must see it before we look who began before
-		return 0, errors.Join(err, fmt.Errorf("the fence isn't up on shard %s: the move was aborted, or its commit is late", m.From.Name))
+	up, err := m.from.readMove(ctx, m.Project, "") // Citus may commit late: others must see the fence before we look who began before
+	if err != nil {
+		return 0, err
+	}
+	if up.state != stateMoving || !bytes.Equal(up.id, m.id) {
+		return 0, fmt.Errorf("the fence isn't up on shard %s: the move was aborted, or its commit is late", m.From.Name)
 	}
 	if err := m.awaitOlder(ctx, moveLimit); err != nil {
 		return 0, err

@@ -993,13 +993,13 @@ func TestAnOldSnapshotPassesNoFence(t *testing.T) {
 	m.demand(err)
 	_, err = store.MoveProject(ctx, m.moving("a", "b"))
 	m.demand(err)
-	if err := s.BeginOf(ctx, old, "p"); !store.Raced(err) {
+	if err := store.BeginOf(ctx, s, old, "p"); !store.Raced(err) {
 		t.Errorf("with a snapshot from before the fence: got %v, want it run again", err)
 	}
-	if err := s.BeginOf(ctx, begin(), "p"); !errors.Is(err, verify.ErrMoving) {
+	if err := store.BeginOf(ctx, s, begin(), "p"); !errors.Is(err, verify.ErrMoving) {
 		t.Errorf("after the fence: got %v, want %v", err, verify.ErrMoving)
 	}
-	m.demand(s.BeginOf(ctx, begin(), "q"))
+	m.demand(store.BeginOf(ctx, s, begin(), "q"))
 }
 
 // All tables are copied as of one moment: usage that is folded meanwhile isn't there twice.
