@@ -50,6 +50,24 @@ func (s *shardedInstallation) left(url, shard string) (n int) {
 	return n
 }
 
+// awaitServers waits until so many servers have said in both shards that they serve both.
+func (s *shardedInstallation) awaitServers(n int) {
+	s.t.Helper()
+	db, err := sql.Open("pgx", s.direct)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	if !within(patience, func() bool {
+		var a, b int
+		const both = `count(*) FILTER (WHERE serves LIKE '%' || chr(10) || '%')`
+		err := db.QueryRow(`SELECT (SELECT `+both+` FROM verify_a.key_holder), (SELECT `+both+` FROM verify_b.key_holder)`).Scan(&a, &b)
+		return err == nil && a == n && b == n
+	}) {
+		s.t.Fatal("the servers don't say that they serve both shards")
+	}
+}
+
 // The command is killed at each turn of a move and run again, while one replica stands still. When that one wakes, it decides nothing
 // about the project in the shard that it left.
 func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
@@ -60,6 +78,7 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 	if _, code := startOn(s.installation, stuck, newNumber(), 3); code == "" {
 		t.Fatal("no message")
 	}
+	s.awaitServers(2)
 	from, to := "b", "a"
 	for turn, when := range []string{"are answered 503", "and works"} {
 		id, code := startOn(s.installation, b, newNumber(), 3)
