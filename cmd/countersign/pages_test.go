@@ -51,6 +51,7 @@ var notRun = map[string]string{
 	"docs/scale.md: database:":                     "it takes two servers; TestOneServerOfTwoShards serves such a list",
 	"docs/operate.md: this machine's clock":        "it takes a clock that is wrong; TestAClockThatIsWrongIsLoggedOnce has it",
 	"docs/scale.md: countersign schema":            "it takes Citus; TestASchemaMovesUnderAServer moves a schema",
+	"docs/scale.md: countersign project move":      "it takes two shards; TestProjectMoveIsKilledAndReplicasStandStill moves a project",
 	"docs/performance.md: make bench":              "it takes hours",
 	"docs/providers.md: auth:":                     "a part of an API's description; TestATokenIsAskedForOnce and TestASignatureOfACanonicalText have whole ones",
 	"docs/providers.md: answers: text":             "the same; TestAnswersInOtherForms has a whole one",

@@ -2649,6 +2649,16 @@ var mutants = []mutant{
 		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
 	},
 	{
+		"fence-passed-by-an-old-snapshot", "On Citus, what runs alone doesn't pass a fence that is younger than its snapshot.",
+		[]edit{{"internal/store/citus.go", "const citusPass = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`", "const citusPass = `SELECT FROM watermark WHERE name = 'void'`"}},
+		test{inStore, "^TestAnOldSnapshotPassesNoFence$"},
+	},
+	{
+		"copy-of-several-moments", "All tables of a project that moves are copied as of one moment.",
+		[]edit{{"internal/store/projectmove.go", "m.from.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})", "m.from.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})"}},
+		test{inStore, "^TestACopyIsOfOneMoment$"},
+	},
+	{
 		"fence-waits-for-nobody", "A project is copied when all transactions have ended that may not know that it moves.",
 		[]edit{{"internal/store/projectmove.go", "if err := m.awaitOlder(ctx, moveLimit); err != nil {", "if err := ctx.Err(); err != nil {"}},
 		test{inStore, "^TestMoveProjectWaitsForWhatIsUnderWay$"},

@@ -3,9 +3,13 @@ package pgtest
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +26,88 @@ func CitusURL(t testing.TB) (coordinator string) {
 		t.Skip("NOT RUN: " + existingCitus + " names no coordinator of Citus")
 	}
 	return coordinator
+}
+
+// CitusDatabase makes a database of its own on the cluster that [CitusURL] names, which is dropped when the test ends. It returns the
+// database's URLs by the coordinator, and by each worker.
+func CitusDatabase(t testing.TB) (coordinator string, workers []string) {
+	t.Helper()
+	existing := CitusURL(t)
+	makingCitus.Lock() // Citus can't make two at a time
+	defer makingCitus.Unlock()
+	name := fmt.Sprintf("citus_%d_%d", os.Getpid(), citusDatabases.Add(1))
+	var nodes, urls []string
+	onNode(t, existing, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT nodename || ':' || nodeport FROM pg_dist_node ORDER BY groupid`)
+		if err == nil {
+			nodes, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		return err
+	})
+	exec := func(in, text string) {
+		t.Helper()
+		onNode(t, in, func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, text)
+			return err
+		})
+	}
+	for _, node := range nodes {
+		u, err := url.Parse(existing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Host = node
+		at := u.String()
+		exec(at, "CREATE DATABASE "+name)
+		u.Path = "/" + name
+		urls = append(urls, u.String())
+		defer t.Cleanup(func() { dropCitus(t, at, name) }) // the coordinator's first
+		exec(u.String(), "CREATE EXTENSION citus")
+	}
+	for i, node := range nodes {
+		host, port, err := net.SplitHostPort(node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		how := "citus_add_node"
+		if i == 0 {
+			how = "citus_set_coordinator_host"
+		}
+		exec(urls[0], fmt.Sprintf("SELECT %s('%s', %s)", how, host, port))
+	}
+	return urls[0], urls[1:]
+}
+
+var (
+	makingCitus    sync.Mutex
+	citusDatabases atomic.Int64
+)
+
+// dropCitus drops a database of one server. Citus' maintenance daemon connects to it again and again.
+func dropCitus(t testing.TB, at, name string) {
+	t.Helper()
+	onNode(t, at, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		for range 20 {
+			if _, err = conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err == nil || !strings.Contains(err.Error(), "being accessed") {
+				break
+			}
+		}
+		return err
+	})
+}
+
+// onNode calls f with a connection to one server.
+func onNode(t testing.TB, at string, f func(context.Context, *pgx.Conn) error) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := f(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A Citus is a coordinator with two workers, which a test can stop and start. Each schema is on one of the workers.

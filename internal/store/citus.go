@@ -120,6 +120,12 @@ func citusSums(from string) string {
 		` ON CONFLICT (` + key + `) DO UPDATE SET ` + added(usedCountLayout, "excluded")
 }
 
+// What the sums of all projects get back when days of one are deleted.
+var citusUnsum = `WITH gone AS (DELETE FROM usage_day WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage_day WHERE project = $1 LIMIT $2)) RETURNING *),
+		back AS (SELECT ` + dayKeyLayout.names() + `, ` + usedCountLayout.list(func(_ int, f field[used]) string { return "-" + f.name + " AS " + f.name }) + ` FROM gone),
+		sums AS (` + citusSums("back") + `)
+		SELECT count(*) FROM gone`
+
 // sumCitusUsage makes the sums again of all days.
 func sumCitusUsage(ctx context.Context, tx pgx.Tx) error {
 	for _, text := range []string{`DELETE FROM usage_month`, citusMonths("usage_day"), `DELETE FROM usage_sum`, citusSums("usage_day")} {
@@ -134,6 +140,9 @@ func sumCitusUsage(ctx context.Context, tx pgx.Tx) error {
 // is changing the schema. A transaction that only reads first, even FOR UPDATE, doesn't hold up a move. It would lock rows on one
 // worker, and write on another what it decided, over what others wrote there meanwhile.
 const citusStay = `DELETE FROM watermark WHERE name = ''`
+
+// citusPass locks the row that is written with each fence: see passFence.
+const citusPass = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`
 
 // A citus has the statements for one distributed schema that other databases have in another form.
 type citus struct {

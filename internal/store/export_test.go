@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"slices"
 	"strings"
 	"time"
@@ -118,3 +119,31 @@ func MovedTable(name string) (known bool, how int, why string) {
 	}
 	return true, int(movedTables[i].how), movedTables[i].why
 }
+
+// SumUsage makes the sums of usage again where a schema is distributed: rows that a test inserts into usage_day run no triggers there.
+func SumUsage(ctx context.Context, p *Postgres) error {
+	conn, err := p.connectPatiently(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	s := &server{}
+	if err := s.configure(ctx, conn); err != nil || s.citus.Load() == nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return sumCitusUsage(ctx, tx) })
+}
+
+// BeginOf does what a transaction that runs alone does first.
+func BeginOf(ctx context.Context, s *Store, tx *sql.Tx, p verify.ProjectID) error {
+	return s.beginOf(ctx, tx, p)
+}
+
+// Raced reports whether a transaction is run again after an error.
+func Raced(err error) bool { return raced(err) }
+
+// What the tests ask Citus as groups and moves do.
+const (
+	CitusStay      = citusStay
+	StandbysBehind = standbysBehind
+)

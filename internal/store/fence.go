@@ -22,7 +22,8 @@ import (
 // made again, and reads which projects are fenced. A transaction that runs alone, and writes rows of a project, asks.
 //
 // A group that has read the watermark before may still commit. It holds a lock on that table until then, and what runs alone holds
-// one on project_move: whoever puts up a fence waits until all are gone that held one of these then.
+// one on project_move: whoever puts up a fence waits until all are gone that held one of these then. On Citus the locks of groups are those on
+// the worker, and what runs alone locks a row instead: see passFence.
 
 // A fence is the projects that are fenced.
 type fence map[verify.ProjectID]bool
@@ -61,8 +62,15 @@ func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
 
 // passFence fails with [verify.ErrMoving] if a project is fenced. The transaction must have read nothing before: it locks
 // the table first, so that its snapshot isn't older than its lock.
-func passFence(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
-	if _, err := tx.ExecContext(ctx, `LOCK TABLE project_move IN ACCESS SHARE MODE`); err != nil {
+//
+// On Citus a transaction's snapshot is always older than its first lock there. So it locks the row that each fence writes:
+// that fails if a fence came after the snapshot, and a fence that comes later waits for the transaction.
+func passFence(ctx context.Context, tx *sql.Tx, citus bool, p verify.ProjectID) error {
+	lock := `LOCK TABLE project_move IN ACCESS SHARE MODE`
+	if citus {
+		lock = citusPass
+	}
+	if _, err := tx.ExecContext(ctx, lock); err != nil {
 		return err
 	}
 	var fenced bool

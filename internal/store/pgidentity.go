@@ -72,7 +72,7 @@ func (p position) before(earlier position) bool {
 type sight struct {
 	is, was identity
 	at      position
-	name    string // of the database and the schema, among all
+	name    string // of the database and the schema, also when the schema has moved
 	epoch   int64  // the transaction that wrote the watermark "void"
 	synced  bool   // commits wait for a standby
 	micros  int64  // the server's time
@@ -81,6 +81,14 @@ type sight struct {
 	// With Citus: the shard that holds the verifications, and where [MoveSchema] is moving it. See [sight.moved].
 	shard string
 	next  identity
+}
+
+// database names the database and the schema among all. Clusters of Citus number their shards alike.
+func (f sight) database() string {
+	if f.shard != "" {
+		return f.is.system + "." + f.name
+	}
+	return f.name
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
@@ -171,7 +179,7 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	s.witness.of(found.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.name = found.name
+	s.name = found.database()
 	s.expose(found)
 	if why != "" || !found.at.before(s.seen) {
 		s.seen = found.at

@@ -326,8 +326,12 @@ func (e *moveEnd) prepare(ctx context.Context) error {
 	if err := refuseLossy(ctx, e.Conn, "the server", `SELECT name, setting FROM pg_settings`); err != nil {
 		return err
 	}
-	if there, err := hasCitus(ctx, e.Conn); err != nil || there {
-		return errors.Join(err, errors.New("a database with the extension Citus: project move doesn't work there; move the whole schema with countersign schema move"))
+	if there, err := hasCitus(ctx, e.Conn); err != nil {
+		return err
+	} else if there {
+		if err := e.prepareCitus(ctx); err != nil {
+			return err
+		}
 	}
 	if err := unmoved(ctx, e.Conn); err != nil {
 		return err
@@ -339,9 +343,53 @@ func (e *moveEnd) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := look(ctx, e.Conn)
-	e.name, e.identity = found.name, strings.Join([]string{found.was.system, found.was.timeline, found.was.incarnation}, " ")
+	found, err := e.server.look(ctx, e.Conn)
+	e.name, e.identity = found.database(), strings.Join([]string{found.was.system, found.was.timeline, found.was.incarnation}, " ")
 	return err
+}
+
+// prepareCitus looks at the worker as well. What a transaction sets for itself shall reach it. Where the worker is the server that we are
+// connected to, it is reached in the same way: it couldn't join our temporary tables otherwise.
+func (e *moveEnd) prepareCitus(ctx context.Context) error {
+	if _, err := e.Exec(ctx, `SELECT set_config('citus.propagate_set_commands', 'local', false), set_config('citus.enable_local_execution', 'off', false),
+			set_config('citus.max_intermediate_result_size', '-1', false)`); err != nil {
+		return err
+	}
+	return e.server.configureCitus(ctx, e.Conn)
+}
+
+// onCitus reports whether the schema is distributed.
+func (e *moveEnd) onCitus() bool { return e.server.citus.Load() != nil }
+
+// enter does what each transaction does first. On Citus the worker has limits of its own, and the schema stays on it.
+func (e *moveEnd) enter(ctx context.Context) error {
+	if !e.onCitus() {
+		return nil
+	}
+	for _, text := range []string{`SET LOCAL lock_timeout = ` + fmt.Sprint(moveLimit.Milliseconds()), `SET LOCAL statement_timeout = 0`, `SET LOCAL idle_in_transaction_session_timeout = 0`, citusStay} {
+		if _, err := e.Exec(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// schemaStays fails while Citus moves the schema, and keeps such a move from beginning until the transaction ends.
+func (e *moveEnd) schemaStays(ctx context.Context) error {
+	if !e.onCitus() {
+		return nil
+	}
+	if _, err := e.Exec(ctx, `SELECT FROM server WHERE name = 'primary' FOR SHARE`); err != nil {
+		return err
+	}
+	var moves bool
+	if err := e.QueryRow(ctx, `SELECT EXISTS (SELECT FROM server WHERE name = 'next')`).Scan(&moves); err != nil {
+		return err
+	}
+	if moves {
+		return fmt.Errorf("the schema of shard %s is being moved to another worker: wait for that, or run countersign schema move again if it was killed", e.shard)
+	}
+	return nil
 }
 
 func (m *projectMove) close() {
@@ -385,7 +433,12 @@ func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string)
 
 // in runs f in a transaction.
 func (e *moveEnd) in(ctx context.Context, f func() error) error {
-	return pgx.BeginTxFunc(ctx, e.Conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(pgx.Tx) error { return f() })
+	return pgx.BeginTxFunc(ctx, e.Conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(pgx.Tx) error {
+		if err := e.enter(ctx); err != nil {
+			return err
+		}
+		return f()
+	})
 }
 
 // write writes the row.
@@ -450,6 +503,9 @@ func (m *projectMove) unexpect() error {
 // expect says in the other database that the project will arrive.
 func (m *projectMove) expect(ctx context.Context) error {
 	return m.to.in(ctx, func() error {
+		if err := m.to.schemaStays(ctx); err != nil {
+			return err
+		}
 		was, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
 		if err != nil {
 			return err
@@ -468,6 +524,9 @@ func (m *projectMove) expect(ctx context.Context) error {
 // putUp puts up the fence.
 func (m *projectMove) putUp(ctx context.Context) error {
 	return m.from.in(ctx, func() error {
+		if err := m.from.schemaStays(ctx); err != nil {
+			return err
+		}
 		var name string
 		err := m.from.QueryRow(ctx, `SELECT name FROM project WHERE id = $1`, string(m.Project)).Scan(&name)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -628,6 +687,13 @@ func (m *projectMove) checkVoid(ctx context.Context, ids string) error {
 // bring copies the project, if that isn't done, up to the turn.
 func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	m.fenced = time.Now()
+	up, err := m.from.readMove(ctx, m.Project, "") // Citus may commit late: others must see the fence before we look who began before
+	if err != nil {
+		return 0, err
+	}
+	if up.state != stateMoving || !bytes.Equal(up.id, m.id) {
+		return 0, fmt.Errorf("the fence isn't up on shard %s: the move was aborted, or its commit is late", m.From.Name)
+	}
 	if err := m.awaitOlder(ctx, moveLimit); err != nil {
 		return 0, err
 	}
@@ -645,6 +711,9 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 		return 0, err
 	}
 	defer source.Rollback(context.WithoutCancel(ctx)) // it writes nothing
+	if err := m.from.enter(ctx); err != nil {
+		return 0, err
+	}
 	if err := m.holdSource(ctx); err != nil {
 		return 0, err
 	}
@@ -672,12 +741,22 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 // lookLimit is how long transactions may take that end by themselves, those of servers.
 const lookLimit = 5 * time.Second
 
+// Who has a lock that shows that a transaction may have looked at the fence. On Citus each transaction locks the shard of the watermarks on
+// its worker before anything else, whichever server it came by: see citusStay.
+const (
+	pgHolders = `SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND pid <> pg_backend_pid()
+		AND relation IN ('watermark'::regclass, 'project_move'::regclass) AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	citusHolders = `SELECT DISTINCT l.virtualtransaction FROM pg_lock_status() l, watermark w WHERE w.name = 'void'
+		AND l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.relation = w.tableoid`
+)
+
 // awaitOlder waits until all transactions have ended that may not know of the fence.
 func (m *projectMove) awaitOlder(ctx context.Context, limit time.Duration) error {
-	const holders = `SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND pid <> pg_backend_pid()
-		AND relation IN ('watermark'::regclass, 'project_move'::regclass) AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	holders := pgHolders
+	if m.from.onCitus() {
+		holders = citusHolders
+	}
+	over := time.After(limit) // it ends no query: the connection would end with it
 	var first []string
 	for look := 0; ; look++ {
 		rows, err := m.from.Query(ctx, holders)
@@ -697,23 +776,30 @@ func (m *projectMove) awaitOlder(ctx context.Context, limit time.Duration) error
 		select {
 		case <-time.After(gateLook):
 		case <-ctx.Done():
+			return ctx.Err()
+		case <-over:
 			return fmt.Errorf("transactions on shard %s don't end that began before: is a backup running, such as pg_dump? Try again after it", m.From.Name)
 		}
 	}
 }
 
+// standbysBehind is a standby that lacks what was flushed up to $1. It reads a row of the schema, so that Citus asks the worker: see citus.go.
+// For that it calls what the views pg_stat_replication and pg_replication_slots call.
+const standbysBehind = `SELECT coalesce(min(concat_ws(' at ', a.application_name, host(a.client_addr))), '')
+	FROM watermark w, pg_stat_get_activity(NULL) a JOIN pg_stat_get_wal_senders() r ON a.pid = r.pid
+	WHERE w.name = 'void' AND r.state = 'streaming' AND r.flush_lsn < $1::text::pg_lsn
+		AND NOT EXISTS (SELECT FROM pg_get_replication_slots() s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')`
+
 // awaitStandbys waits until the standbys that follow have what was committed: one that is promoted shall know it. A role that may not
 // see how far they are doesn't wait.
 func (e *moveEnd) awaitStandbys(ctx context.Context) error {
 	var at string
-	if err := e.QueryRow(ctx, `SELECT pg_current_wal_flush_lsn()::text`).Scan(&at); err != nil {
+	if err := e.QueryRow(ctx, `SELECT pg_current_wal_flush_lsn()::text FROM watermark WHERE name = 'void'`).Scan(&at); err != nil {
 		return err
 	}
 	for until := time.Now().Add(moveLimit); ; {
 		var behind string
-		if err := e.QueryRow(ctx, `SELECT coalesce(min(concat_ws(' at ', r.application_name, host(r.client_addr))), '') FROM pg_stat_replication r
-			WHERE r.state = 'streaming' AND r.flush_lsn < $1::text::pg_lsn
-			AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')`, at).Scan(&behind); err != nil || behind == "" {
+		if err := e.QueryRow(ctx, standbysBehind, at).Scan(&behind); err != nil || behind == "" {
 			return err
 		}
 		if time.Now().After(until) {
@@ -796,6 +882,9 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 		return 0, err
 	}
 	rows += n
+	if err := m.sum(ctx); err != nil {
+		return 0, err
+	}
 	if err := m.to.write(ctx, m.Project, moveRow{state: stateArrived, other: m.From.Name, id: m.id}); err != nil {
 		return 0, err
 	}
@@ -806,6 +895,20 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 		return 0, err
 	}
 	return rows, m.to.tell(ctx)
+}
+
+// sum adds up the usage that has arrived, where Citus lets no triggers do it.
+func (m *projectMove) sum(ctx context.Context) error {
+	if !m.to.onCitus() {
+		return nil
+	}
+	arrived := ofProject(`(SELECT * FROM usage_day WHERE project = {p}) a`, m.Project)
+	for _, text := range []string{citusMonths(arrived), citusSums(arrived)} {
+		if _, err := m.to.Exec(ctx, text); err != nil {
+			return fmt.Errorf("add up usage: %w", err)
+		}
+	}
+	return nil
 }
 
 // shared reports whether the copy locks what other projects write: the sums of their usage, the telephones that they call, and the keys that
@@ -1047,15 +1150,8 @@ func (m *projectMove) clearUsage(ctx context.Context) error {
 	}
 	zero := usedCountLayout.list(func(_ int, f field[used]) string { return f.name + " = 0" })
 	allZero := strings.ReplaceAll(zero, ",", " AND")
-	for n := int64(clearStep); n == clearStep; {
-		if err := m.whileLeaving(ctx, func() error {
-			tag, err := m.from.Exec(ctx, `UPDATE usage_day SET `+zero+` WHERE ctid = ANY (ARRAY(
-				SELECT ctid FROM usage_day WHERE project = $1 AND NOT (`+allZero+`) LIMIT $2))`, string(m.Project), clearStep)
-			n = tag.RowsAffected()
-			return err
-		}); err != nil {
-			return err
-		}
+	if err := m.unsum(ctx, zero, allZero); err != nil {
+		return err
 	}
 	for _, table := range []string{"usage_day", "usage_month", "usage_sum"} {
 		if err := m.clearRows(ctx, table, own); err != nil {
@@ -1063,6 +1159,27 @@ func (m *projectMove) clearUsage(ctx context.Context) error {
 		}
 	}
 	return m.clearRows(ctx, "usage_sum", `project = '' AND `+allZero)
+}
+
+// unsum has the sums of all projects forget the project's days.
+func (m *projectMove) unsum(ctx context.Context, zero, allZero string) error {
+	for n := int64(clearStep); n == clearStep; {
+		if err := m.whileLeaving(ctx, func() error {
+			if m.from.onCitus() {
+				return m.from.QueryRow(ctx, citusUnsum, string(m.Project), clearStep).Scan(&n)
+			}
+			tag, err := m.from.Exec(ctx, `UPDATE usage_day SET `+zero+` WHERE ctid = ANY (ARRAY(
+				SELECT ctid FROM usage_day WHERE project = $1 AND NOT (`+allZero+`) LIMIT $2))`, string(m.Project), clearStep)
+			n = tag.RowsAffected()
+			return err
+		}); err != nil {
+			return err
+		}
+		if m.from.onCitus() {
+			m.deleted += n
+		}
+	}
+	return nil
 }
 
 // clearVerifications deletes the verifications, and what names them. No index knows the project, so it goes through all.

@@ -31,20 +31,21 @@ type moveTest struct {
 	stores map[string]*store.Store
 	key    account.KeyHash // of p
 	open   *verify.Verification
+
+	workers map[string]string // the URLs of those that hold the shards on Citus
 }
 
 // twoShards makes them: two schemas of one database, or two databases.
 func twoShards(t *testing.T, databases int) *moveTest {
 	t.Helper()
-	m := &moveTest{t: t, shards: map[string]store.Shard{}, stores: map[string]*store.Store{}}
-	url := pgtest.Database(t, "")
-	for i, name := range []string{"a", "b"} {
-		if i > 0 && databases > 1 {
-			url = pgtest.Database(t, "")
-		}
-		fillSchema(t, url, "verify_"+name)
-		m.shards[name] = store.Shard{Name: name, Postgres: &store.Postgres{URL: url, Schema: "verify_" + name, Timeout: 10 * time.Second}}
-		m.stores[name] = m.replica(name)
+	m := &moveTest{t: t, shards: map[string]store.Shard{}, stores: map[string]*store.Store{}, workers: map[string]string{}}
+	if layout, on := onCitus(t); on {
+		m.placeOnCitus(layout)
+	} else if m.place("a"); databases > 1 {
+		m.place("b")
+	} else {
+		fillSchema(t, m.shards["a"].URL, "verify_b")
+		m.addShard("b", m.shards["a"].URL)
 	}
 	for project, shard := range map[verify.ProjectID]string{"p": "a", "q": "a", "r": "b"} {
 		m.fill(project, shard)
@@ -52,13 +53,27 @@ func twoShards(t *testing.T, databases int) *moveTest {
 	return m
 }
 
+// place makes a shard in a database of its own.
+func (m *moveTest) place(name string) {
+	m.t.Helper()
+	url := pgtest.Database(m.t, "")
+	fillSchema(m.t, url, "verify_"+name)
+	m.addShard(name, url)
+}
+
+// addShard opens a shard that is there.
+func (m *moveTest) addShard(name, url string) {
+	m.t.Helper()
+	m.shards[name] = store.Shard{Name: name, Postgres: &store.Postgres{URL: url, Schema: "verify_" + name, Timeout: 10 * time.Second}}
+	m.stores[name] = m.replica(name)
+}
+
 // third adds a shard c, in a's database.
 func (m *moveTest) third() {
 	m.t.Helper()
 	url := m.shards["a"].URL
 	fillSchema(m.t, url, "verify_c")
-	m.shards["c"] = store.Shard{Name: "c", Postgres: &store.Postgres{URL: url, Schema: "verify_c", Timeout: 10 * time.Second}}
-	m.stores["c"] = m.replica("c")
+	m.addShard("c", url)
 }
 
 // replica opens a shard as one more server does.
@@ -149,6 +164,9 @@ func (m *moveTest) fill(p verify.ProjectID, shard string) {
 	} {
 		_, err := db.Exec(strings.ReplaceAll(text, "PROJECT", string(p)))
 		m.demand(err)
+	}
+	if _, on := onCitus(m.t); on { // it has no triggers
+		m.demand(store.SumUsage(ctx, m.shards[shard].Postgres))
 	}
 }
 
@@ -255,6 +273,9 @@ func TestMoveProjectBringsAll(t *testing.T) {
 	for _, databases := range []int{1, 2} {
 		t.Run(fmt.Sprint(databases), func(t *testing.T) {
 			t.Parallel()
+			if _, on := onCitus(t); on && databases > 1 {
+				t.Skip("it's the same there")
+			}
 			m := twoShards(t, databases)
 			want, others, sums := m.rows("p", "a"), m.rows("q", "a"), [2]string{m.sums("a"), m.sums("b")}
 			for table, where := range store.MovedTables("p") {
@@ -324,7 +345,7 @@ func TestMoveProjectGoesOnAfterACrash(t *testing.T) {
 	w.Progress = func(step string) { steps = append(steps, step) }
 	_, err := store.MoveProject(ctx, w)
 	m.demand(err)
-	if testing.Short() { // those between which something differs
+	if _, on := onCitus(t); on || testing.Short() { // those between which something differs
 		steps = slices.DeleteFunc(steps, func(step string) bool {
 			return strings.Contains(step, " ") && !slices.Contains([]string{"copied project", "copied verification", "copied audit", "cleared retry", "cleared verification", "cleared project"}, step)
 		})
@@ -410,6 +431,7 @@ func TestMoveProjectWaitsForWhatIsUnderWay(t *testing.T) {
 			return commit()
 		}
 	})
+	_, citus := onCitus(t)
 	for name, write := range map[string]func() error{
 		"a group": func() error { _, err := slow.Check(ctx, guess(m.open, "000000")); return err },
 		"what is alone": func() error {
@@ -422,14 +444,20 @@ func TestMoveProjectWaitsForWhatIsUnderWay(t *testing.T) {
 		hold.Store(true)
 		let = make(chan struct{})
 		wrote := make(chan error, 1)
+		end := sync.OnceFunc(func() {
+			time.AfterFunc(200*time.Millisecond, func() { close(let) }) // a move that doesn't wait is through by then
+		})
 		w := m.moving("a", "b")
 		w.At(func(step string) error {
 			switch step {
 			case "expected": // the move has looked for a backup before
 				go func() { wrote <- write() }()
 				<-begun
+				if citus && name == "what is alone" { // the fence itself waits for it
+					end()
+				}
 			case "fenced":
-				time.AfterFunc(200*time.Millisecond, func() { close(let) }) // a move that doesn't wait is through by then
+				end()
 			case "alone":
 				if !committed.Load() {
 					t.Errorf("%s: the move goes on before it is committed", name)
@@ -928,9 +956,10 @@ func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
 	w := m.moving("a", "b")
 	w.At(func(step string) error {
 		if step == "cleared usage_hour" {
-			_, err := m.db("a").Exec(`INSERT INTO usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price)
-				VALUES ('p', 20001, '\x01', '', 'sms', 'US', 'carrier of p', '', 1, 2, 3, 0, 1, 1, 5, 7)`)
+			_, err := m.db("a").Exec(`INSERT INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
+				VALUES ('p', 20001 * 24, '\x01', '', 'sms', 'US', 'carrier of p', '', 5, 1, 2, 3, 0, 1, 1, 5, 7)`)
 			m.demand(err)
+			m.demand(m.stores["a"].FoldUsage(ctx))
 		}
 		return nil
 	})
@@ -944,6 +973,54 @@ func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
 	m.demand(err)
 	if got := m.sums("a"); got != sums {
 		t.Errorf("sums of all projects' usage: got\n%s\nwant\n%s", got, sums)
+	}
+}
+
+// What runs alone as on Citus, where no lock is older than its snapshot, doesn't pass a fence that came after that.
+func TestAnOldSnapshotPassesNoFence(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	s := m.replica("a")
+	s.SpeakAsOnCitus("verify_a")
+	begin := func() *sql.Tx {
+		tx, err := m.db("a").BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+		m.demand(err)
+		t.Cleanup(func() { tx.Rollback() })
+		return tx
+	}
+	old := begin()
+	_, err := old.Exec(`SELECT FROM project`)
+	m.demand(err)
+	_, err = store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	if err := store.BeginOf(ctx, s, old, "p"); !store.Raced(err) {
+		t.Errorf("with a snapshot from before the fence: got %v, want it run again", err)
+	}
+	if err := store.BeginOf(ctx, s, begin(), "p"); !errors.Is(err, verify.ErrMoving) {
+		t.Errorf("after the fence: got %v, want %v", err, verify.ErrMoving)
+	}
+	m.demand(store.BeginOf(ctx, s, begin(), "q"))
+}
+
+// All tables are copied as of one moment: usage that is folded meanwhile isn't there twice.
+func TestACopyIsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	_, err := m.db("a").Exec(`INSERT INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
+		VALUES ('p', 20001 * 24, '\x01', '', 'sms', 'US', 'late', '', 5, 1, 2, 3, 0, 1, 1, 5, 7)`)
+	m.demand(err)
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "copied usage_hour" {
+			m.demand(m.stores["a"].FoldUsage(ctx))
+		}
+		return nil
+	})
+	_, err = store.MoveProject(ctx, w)
+	m.demand(err)
+	m.demand(m.stores["b"].FoldUsage(ctx))
+	if got := query[string](t, pgtest.InSchema(m.shards["b"].URL, "verify_b"), `SELECT string_agg(started || ' ' || cost, ', ') FROM usage_day WHERE project = 'p' AND carrier = 'late'`); got != "1 5" {
+		t.Errorf("usage that was folded while it was copied: got %s, want 1 5", got)
 	}
 }
 
@@ -1147,8 +1224,12 @@ func TestAMoveForgivesAStandbyThatHadAll(t *testing.T) {
 	m := twoShards(t, 1)
 	for name, s := range m.shards {
 		m.demand(m.stores[name].Close()) // they don't know that the standby had all
-		_, err := m.db(name).Exec(`UPDATE server SET timeline = 'another', incarnation =
-			concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('verification')::oid, mod(txid_current(), 4294967296))`)
+		promote := `UPDATE server SET timeline = 'another', incarnation =
+			concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('verification')::oid, mod(txid_current(), 4294967296))`
+		if _, on := onCitus(t); on {
+			promote = `UPDATE server SET timeline = 'another' WHERE name = 'primary'`
+		}
+		_, err := m.db(name).Exec(promote)
 		m.demand(err)
 		p := *s.Postgres
 		p.SynchronousStandby = true

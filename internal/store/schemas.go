@@ -286,6 +286,9 @@ func (s *server) announceMove(ctx context.Context, conn *pgx.Conn, target citusN
 		if _, err := tx.Exec(ctx, `SELECT FROM server WHERE name = 'primary' FOR UPDATE`); err != nil {
 			return err
 		}
+		if err := noProjectMoves(ctx, tx); err != nil {
+			return err
+		}
 		found, err := lookCitus(ctx, tx)
 		if err != nil {
 			return err
@@ -297,6 +300,19 @@ func (s *server) announceMove(ctx context.Context, conn *pgx.Conn, target citusN
 		}
 		return s.audit(ctx, tx, entry)
 	})
+}
+
+// noProjectMoves fails while a project moves from the schema or into it. The end of the schema's move would wait for the copy, and all
+// other projects with it.
+func noProjectMoves(ctx context.Context, tx pgx.Tx) error {
+	var project, other string
+	switch err := tx.QueryRow(ctx, `SELECT project, other FROM project_move WHERE state IN ('moving', 'leaving', 'arriving') ORDER BY project LIMIT 1`).Scan(&project, &other); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("project %s is being moved between this schema and shard %s: wait, or finish that with countersign project move", project, other)
 }
 
 func (s *server) audit(ctx context.Context, tx pgx.Tx, entry Audit) error {

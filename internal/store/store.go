@@ -195,7 +195,8 @@ func (s *Store) beginAlone(ctx context.Context, o *op) (*sql.Tx, error) {
 
 // beginOf is what a transaction that runs alone does first.
 func (s *Store) beginOf(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
-	if s.citus != nil && s.citus() != nil {
+	citus := s.citus != nil && s.citus() != nil
+	if citus {
 		if _, err := tx.ExecContext(ctx, citusStay); err != nil {
 			return err
 		}
@@ -203,7 +204,7 @@ func (s *Store) beginOf(ctx context.Context, tx *sql.Tx, p verify.ProjectID) err
 	if p == "" || !s.postgres {
 		return nil
 	}
-	return passFence(ctx, tx, p)
+	return passFence(ctx, tx, citus, p)
 }
 
 // Close carries out what has been taken and closes the database.

@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
@@ -45,17 +46,24 @@ var sixDigits = regexp.MustCompile(`\d{6}`)
 
 func newMoving(t *testing.T) *moving {
 	t.Helper()
-	m := &moving{t: t, key: account.NewSecret(), other: account.NewSecret(), codes: map[string]string{}, messages: map[string]int{}}
-	m.told = sync.NewCond(&m.mu)
+	var shards []store.Shard
 	for _, name := range []string{"a", "b"} {
-		m.shards = append(m.shards, store.Shard{Name: name, Postgres: &store.Postgres{URL: storetest.Database(t), Timeout: 5 * time.Second}})
+		shards = append(shards, store.Shard{Name: name, Postgres: &store.Postgres{URL: storetest.Database(t), Timeout: 5 * time.Second}})
 	}
+	return newMovingBy(t, shards, shards)
+}
+
+// newMovingBy has each of the replicas reach the shards in a way of its own.
+func newMovingBy(t *testing.T, ways ...[]store.Shard) *moving {
+	t.Helper()
+	m := &moving{t: t, shards: ways[0], key: account.NewSecret(), other: account.NewSecret(), codes: map[string]string{}, messages: map[string]int{}}
+	m.told = sync.NewCond(&m.mu)
 	var err error
 	if m.keys, err = keyset.New(); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 {
-		s, stop := m.serve(m.shards)
+	for i, way := range ways {
+		s, stop := m.serve(way)
 		t.Cleanup(stop)
 		m.replicas = append(m.replicas, s.Handler())
 		if i > 0 {
@@ -218,7 +226,40 @@ func (m *moving) client(c *moveTally, n int, stop <-chan struct{}) {
 // project of the shard meets no 503.
 func TestAProjectMovesUnderLoad(t *testing.T) {
 	t.Parallel()
-	m := newMoving(t)
+	moveUnderLoad(newMoving(t))
+}
+
+// So it is between schemas of Citus, whichever way each replica is connected.
+func TestAProjectMovesOnCitusUnderLoad(t *testing.T) {
+	t.Parallel()
+	pgtest.CitusURL(t)
+	for _, second := range []string{"by the coordinator", "by a worker"} {
+		t.Run(second, func(t *testing.T) {
+			coordinator, workers := pgtest.CitusDatabase(t)
+			by := func(url string) (shards []store.Shard) {
+				for _, name := range []string{"a", "b"} {
+					shards = append(shards, store.Shard{Name: name, Postgres: &store.Postgres{URL: url, Schema: "verify_" + name, Timeout: 5 * time.Second}})
+				}
+				return shards
+			}
+			all := by(coordinator)
+			for _, s := range all { // Citus puts them on the workers in turn
+				if err := storetest.Tables(s.URL, s.Schema); err != nil {
+					t.Fatal(err)
+				}
+			}
+			way := all
+			if second == "by a worker" {
+				way = by(workers[0])
+			}
+			moveUnderLoad(newMovingBy(t, all, way))
+		})
+	}
+}
+
+func moveUnderLoad(m *moving) {
+	t := m.t
+	t.Helper()
 	var c moveTally
 	var clients sync.WaitGroup
 	stop := make(chan struct{})
