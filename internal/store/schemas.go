@@ -309,6 +309,8 @@ func noProjectMoves(ctx context.Context, tx pgx.Tx) error {
 	switch err := tx.QueryRow(ctx, `SELECT project, other FROM project_move WHERE state IN ('moving', 'leaving', 'arriving') ORDER BY project LIMIT 1`).Scan(&project, &other); {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
+	case pgCode(err) == codeNoTable:
+		return fmt.Errorf("the tables of the schema are of an older version: %w", ErrOldSchema)
 	case err != nil:
 		return err
 	}
