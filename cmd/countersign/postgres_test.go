@@ -488,9 +488,7 @@ func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
 	for range devConcurrency {
 		<-phones.held
 	}
-	if err := frozen.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	frozen.standStill(t)
 	sent := func() (n int) {
 		for _, v := range storedIn(t, databaseURL) {
 			if v.delivery == int(verify.DeliverySent) {
@@ -883,5 +881,20 @@ func migrateInto(t *testing.T, databaseURL, schema string) {
 	}
 	if got := guessOn(p, used, usedCode); got != "gone" {
 		t.Errorf("a code that was used before: got %s, want gone", got)
+	}
+}
+
+// standStill stops a process as it is, and waits until all of its threads have stopped: some go on for a moment.
+func (p *process) standStill(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if !within(patience, func() bool {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
+		return err == nil && pid == p.cmd.Process.Pid && status.Stopped()
+	}) {
+		t.Fatal("the process doesn't stand still")
 	}
 }

@@ -82,9 +82,7 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 	from, to := "b", "a"
 	for turn, when := range []string{"are answered 503", "and works"} {
 		id, code := startOn(s.installation, b, newNumber(), 3)
-		if err := stuck.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		stuck.standStill(t)
 		late := make(chan *http.Response, 1)
 		go func() { // it is taken when the replica wakes
 			resp, _, _ := stuck.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
