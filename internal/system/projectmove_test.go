@@ -136,9 +136,9 @@ func (m *moving) ask(replica int, project string, key verify.Secret, path, body 
 
 // A moveTally is what clients have met.
 type moveTally struct {
-	starts, approvals, guesses   atomic.Int64
-	lost, twice, failed, strange atomic.Int64
-	longest, slowest             atomic.Int64 // in nanoseconds: the longest time in which a client got nothing but 503, and the slowest 503
+	starts, approvals, guesses atomic.Int64
+	lost, twice, strange       atomic.Int64
+	longest, slowest           atomic.Int64 // in nanoseconds: the longest time in which a client got nothing but 503, and the slowest 503
 }
 
 func raise(at *atomic.Int64, to time.Duration) {
