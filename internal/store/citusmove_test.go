@@ -56,7 +56,7 @@ var movesOnCitus = []struct {
 
 const testMoveOnCitus = "TestMoveProjectOnCitus"
 
-// What a move promises on PostgreSQL, on Citus.
+// A move keeps the same promises on Citus as on PostgreSQL.
 func TestMoveProjectOnCitus(t *testing.T) {
 	t.Parallel()
 	pgtest.CitusURL(t)
@@ -190,7 +190,8 @@ func TestMoveProjectOnCitusWaitsWhicheverWayAGroupCame(t *testing.T) {
 	}
 }
 
-// What runs alone doesn't decide by a snapshot that is older than the fence, though its first lock is later: it fails, and is run again.
+// A transaction that runs alone doesn't decide by a snapshot that is older than the fence, though its first lock is later. It fails, and is
+// run again.
 func TestAloneOnCitusDoesNotPassAFenceByAnOldSnapshot(t *testing.T) {
 	t.Parallel()
 	m, ways := citusMove(t)

@@ -142,7 +142,7 @@ func BeginOf(ctx context.Context, s *Store, tx *sql.Tx, p verify.ProjectID) erro
 // Raced reports whether a transaction is run again after an error.
 func Raced(err error) bool { return raced(err) }
 
-// What the tests ask Citus as groups and moves do.
+// The tests ask Citus in the words that groups and moves use.
 const (
 	CitusStay      = citusStay
 	StandbysBehind = standbysBehind
