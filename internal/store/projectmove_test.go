@@ -649,16 +649,7 @@ func TestMoveProjectStopsWhereTheTurnIsLost(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"left", "cleared verification"} {
 		m := twoShards(t, 2)
-		w := m.moving("a", "b")
-		w.At(func(at string) error {
-			if at == step {
-				return errors.New("crash")
-			}
-			return nil
-		})
-		if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
-			t.Fatal(err)
-		}
+		m.stopAt("a", "b", step)
 		kept := m.rows("p", "b")
 		if _, err := m.db("b").Exec(`UPDATE project_move SET state = 'arriving' WHERE project = 'p'`); err != nil { // as it was before the turn
 			t.Fatal(err)
@@ -702,16 +693,7 @@ func TestAShardThatLostTheFenceYields(t *testing.T) {
 	ways := [][2]string{{"a", "b"}, {"b", "a"}, {"a", "b"}}
 	for i, way := range ways {
 		for _, step := range []string{"fenced", "turned"} {
-			w := m.moving(way[0], way[1])
-			w.At(func(at string) error {
-				if at == step {
-					return errors.New("crash")
-				}
-				return nil
-			})
-			if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
-				t.Fatal(err)
-			}
+			m.stopAt(way[0], way[1], step)
 			for _, ends := range [][2]string{way, {way[1], way[0]}} {
 				if got := yield(ends[0], ends[1]); len(got) > 0 {
 					t.Errorf("shard %s yields %v after %q from %s to %s", ends[0], got, step, way[0], way[1])
@@ -765,17 +747,8 @@ func TestAShardThatLostTheFenceYields(t *testing.T) {
 func TestMoveProjectLetsServersForgetWhenItGoesOn(t *testing.T) {
 	t.Parallel()
 	m := twoShards(t, 1)
+	m.stopAt("a", "b", "fenced")
 	w := m.moving("a", "b")
-	w.At(func(step string) error {
-		if step == "fenced" {
-			return errors.New("crash")
-		}
-		return nil
-	})
-	if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
-		t.Fatal(err)
-	}
-	w = m.moving("a", "b")
 	w.Settle(time.Hour)
 	hurry, stop := context.WithCancel(ctx)
 	defer stop()
@@ -806,16 +779,7 @@ func TestAMoveLeavesAnothersFence(t *testing.T) {
 			return nil
 		}
 		m.demand(store.AbortProjectMove(ctx, m.moving("a", "b")))
-		other := m.moving("a", "b")
-		other.At(func(step string) error {
-			if step == "fenced" {
-				return errors.New("crash")
-			}
-			return nil
-		})
-		if _, err := store.MoveProject(ctx, other); !errors.Is(err, store.ErrCrash) {
-			t.Errorf("the other move: got %v", err)
-		}
+		m.stopAt("a", "b", "fenced")
 		return nil
 	})
 	if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), "aborted") {
@@ -1028,16 +992,7 @@ func TestACopyIsOfOneMoment(t *testing.T) {
 func TestWhatAProjectLeavesIsNotRead(t *testing.T) {
 	t.Parallel()
 	m := twoShards(t, 1)
-	w := m.moving("a", "b")
-	w.At(func(step string) error {
-		if step == "left" {
-			return errors.New("crash")
-		}
-		return nil
-	})
-	if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
-		t.Fatal(err)
-	}
+	m.stopAt("a", "b", "left")
 	if _, err := m.stores["b"].Check(ctx, guess(m.open, "483920")); err != nil {
 		t.Fatal(err)
 	}
@@ -1057,16 +1012,7 @@ func TestTheSlowerOfTwoMovesLeavesNothing(t *testing.T) {
 	slow := m.moving("a", "c")
 	slow.At(func(step string) error {
 		if step == "expected" {
-			fast := m.moving("a", "b")
-			fast.At(func(step string) error {
-				if step == "fenced" {
-					return errors.New("crash")
-				}
-				return nil
-			})
-			if _, err := store.MoveProject(ctx, fast); !errors.Is(err, store.ErrCrash) {
-				t.Errorf("the faster one: got %v", err)
-			}
+			m.stopAt("a", "b", "fenced")
 		}
 		return nil
 	})
