@@ -2650,7 +2650,7 @@ var mutants = []mutant{
 	},
 	{
 		"fence-passed-by-an-old-snapshot", "On Citus, what runs alone doesn't pass a fence that is younger than its snapshot.",
-		[]edit{{"internal/store/citus.go", "const citusPass = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`", "const citusPass = `SELECT FROM watermark WHERE name = 'void'`"}},
+		[]edit{{"internal/store/citus.go", "const shareVoid = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`", "const shareVoid = `SELECT FROM watermark WHERE name = 'void'`"}},
 		test{inStore, "^TestAnOldSnapshotPassesNoFence$"},
 	},
 	{
@@ -2675,7 +2675,7 @@ var mutants = []mutant{
 	},
 	{
 		"rest-of-another-stay", "A command that stood still deletes nothing of a project that has come back.",
-		[]edit{{"internal/store/projectmove.go", "if now.state != stateLeaving || !bytes.Equal(now.id, m.id) {", "if now.state == \"\" {"}, {"internal/store/projectmove.go", "if !m.begun(here) {", "if false && !m.begun(here) {"}, {"internal/store/projectmove.go", "if !has || there.state != stateArrived || !bytes.Equal(there.id, m.id) {", "if false && (!has || there.state != stateArrived || !bytes.Equal(there.id, m.id)) {"}},
+		[]edit{{"internal/store/projectmove.go", "if !now.is(stateLeaving, m.id) {", "if now.state == \"\" {"}, {"internal/store/projectmove.go", "if !m.begun(here) {", "if false && !m.begun(here) {"}, {"internal/store/projectmove.go", "if !has || !there.is(stateArrived, m.id) {", "if false && (!has || !there.is(stateArrived, m.id)) {"}},
 		test{inStore, "^TestAMoveThatStoodStillDeletesNothing$"},
 	},
 	{

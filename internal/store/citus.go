@@ -120,7 +120,7 @@ func citusSums(from string) string {
 		` ON CONFLICT (` + key + `) DO UPDATE SET ` + added(usedCountLayout, "excluded")
 }
 
-// What the sums of all projects get back when days of one are deleted.
+// citusUnsum deletes days of one project, and takes them out of the sums of all projects.
 var citusUnsum = `WITH gone AS (DELETE FROM usage_day WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage_day WHERE project = $1 LIMIT $2)) RETURNING *),
 		back AS (SELECT ` + dayKeyLayout.names() + `, ` + usedCountLayout.list(func(_ int, f field[used]) string { return "-" + f.name + " AS " + f.name }) + ` FROM gone),
 		sums AS (` + citusSums("back") + `)
@@ -141,8 +141,8 @@ func sumCitusUsage(ctx context.Context, tx pgx.Tx) error {
 // worker, and write on another what it decided, over what others wrote there meanwhile.
 const citusStay = `DELETE FROM watermark WHERE name = ''`
 
-// citusPass locks the row that is written with each fence: see passFence.
-const citusPass = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`
+// shareVoid locks the row that is written with each fence and each void, so that neither comes before the transaction ends.
+const shareVoid = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`
 
 // A citus has the statements for one distributed schema that other databases have in another form.
 type citus struct {

@@ -22,8 +22,8 @@ import (
 // made again, and reads which projects are fenced. A transaction that runs alone, and writes rows of a project, asks.
 //
 // A group that has read the watermark before may still commit. It holds a lock on that table until then, and what runs alone holds
-// one on project_move: whoever puts up a fence waits until all are gone that held one of these then. On Citus the locks of groups are those on
-// the worker, and what runs alone locks a row instead: see passFence.
+// one on project_move: whoever puts up a fence waits until all are gone that held one of these then. On Citus the
+// worker has the groups' locks, and a transaction that runs alone locks a row instead: see passFence.
 
 // A fence is the projects that are fenced.
 type fence map[verify.ProjectID]bool
@@ -68,7 +68,7 @@ func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
 func passFence(ctx context.Context, tx *sql.Tx, citus bool, p verify.ProjectID) error {
 	lock := `LOCK TABLE project_move IN ACCESS SHARE MODE`
 	if citus {
-		lock = citusPass
+		lock = shareVoid
 	}
 	if _, err := tx.ExecContext(ctx, lock); err != nil {
 		return err

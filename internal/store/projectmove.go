@@ -212,7 +212,7 @@ func (m *projectMove) leave(ctx context.Context) error {
 
 // begun reports whether a row of the first database says that this move is under way.
 func (m *projectMove) begun(r moveRow) bool {
-	return (r.state == stateMoving || r.state == stateLeaving) && bytes.Equal(r.id, m.id)
+	return r.underWay() && bytes.Equal(r.id, m.id)
 }
 
 // errFaster says that another command has ended the move.
@@ -231,11 +231,11 @@ func (m *projectMove) turned(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var has bool
-	if err := m.to.QueryRow(ctx, `SELECT EXISTS (SELECT FROM project WHERE id = $1)`, string(m.Project)).Scan(&has); err != nil {
+	has, err := m.to.has(ctx, m.Project)
+	if err != nil {
 		return err
 	}
-	if !has || there.state != stateArrived || !bytes.Equal(there.id, m.id) {
+	if !has || !there.is(stateArrived, m.id) {
 		return fmt.Errorf("%w: restore shard %s to a state after the move; shard %s has what isn't deleted yet", errLostTurn, m.To.Name, m.From.Name)
 	}
 	return nil
@@ -422,6 +422,18 @@ type moveRow struct {
 	target       string // the identity, when the fence was put up, of the database to which the project goes
 }
 
+// is reports whether the row says this of this move.
+func (r moveRow) is(state string, id []byte) bool { return r.state == state && bytes.Equal(r.id, id) }
+
+// underWay reports whether a move away from the database has begun, and hasn't ended.
+func (r moveRow) underWay() bool { return r.state == stateMoving || r.state == stateLeaving }
+
+// has reports whether the database has a project.
+func (e *moveEnd) has(ctx context.Context, p verify.ProjectID) (there bool, err error) {
+	err = e.QueryRow(ctx, `SELECT EXISTS (SELECT FROM project WHERE id = $1)`, string(p)).Scan(&there)
+	return there, err
+}
+
 // readMove reads it, or returns none.
 func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string) (r moveRow, err error) {
 	err = e.QueryRow(ctx, `SELECT state, other, id, target FROM project_move WHERE project = $1`+lock, string(p)).Scan(&r.state, &r.other, &r.id, &r.target)
@@ -468,9 +480,9 @@ func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case (was.state == stateMoving || was.state == stateLeaving) && was.other != m.To.Name:
+	case was.underWay() && was.other != m.To.Name:
 		return false, fmt.Errorf("the project is being moved from shard %s to shard %s: say --to %[2]s, or --abort", m.From.Name, was.other)
-	case was.state == stateMoving || was.state == stateLeaving:
+	case was.underWay():
 		m.id, m.leaving, m.lost = was.id, was.state == stateLeaving, was.target != m.to.identity
 		return true, nil
 	}
@@ -510,11 +522,11 @@ func (m *projectMove) expect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var there bool
-		if err := m.to.QueryRow(ctx, `SELECT EXISTS (SELECT FROM project WHERE id = $1)`, string(m.Project)).Scan(&there); err != nil {
+		there, err := m.to.has(ctx, m.Project)
+		if err != nil {
 			return err
 		}
-		if there || was.state == stateMoving || was.state == stateLeaving {
+		if there || was.underWay() {
 			return fmt.Errorf("shard %s has a project %s as well", m.To.Name, m.Project)
 		}
 		return m.to.write(ctx, m.Project, moveRow{state: stateArriving, other: m.From.Name, id: m.id})
@@ -691,7 +703,7 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if up.state != stateMoving || !bytes.Equal(up.id, m.id) {
+	if !up.is(stateMoving, m.id) {
 		return 0, fmt.Errorf("the fence isn't up on shard %s: the move was aborted, or its commit is late", m.From.Name)
 	}
 	if err := m.awaitOlder(ctx, moveLimit); err != nil {
@@ -741,8 +753,8 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 // lookLimit is how long transactions may take that end by themselves, those of servers.
 const lookLimit = 5 * time.Second
 
-// Who has a lock that shows that a transaction may have looked at the fence. On Citus each transaction locks the shard of the watermarks on
-// its worker before anything else, whichever server it came by: see citusStay.
+// These list the transactions that hold a lock by which they may have looked at the fence. On Citus each transaction locks the shard of the
+// watermarks on its worker before anything else, whichever server it came by: see citusStay.
 const (
 	pgHolders = `SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted AND pid <> pg_backend_pid()
 		AND relation IN ('watermark'::regclass, 'project_move'::regclass) AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
@@ -819,10 +831,10 @@ func (m *projectMove) holdSource(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if was.state != stateMoving || !bytes.Equal(was.id, m.id) {
+	if !was.is(stateMoving, m.id) {
 		return errors.New("the move was aborted")
 	}
-	if _, err := m.from.Exec(ctx, `SELECT FROM watermark WHERE name = 'void' FOR SHARE`); err != nil {
+	if _, err := m.from.Exec(ctx, shareVoid); err != nil {
 		return err
 	}
 	_, err = m.from.Exec(ctx, `CREATE TEMP TABLE leaving ON COMMIT DROP AS `+ofProject("SELECT id FROM verification WHERE project = {p}", m.Project))
@@ -1094,7 +1106,7 @@ func (m *projectMove) whileLeaving(ctx context.Context, f func() error) error {
 		if err != nil {
 			return err
 		}
-		if now.state != stateLeaving || !bytes.Equal(now.id, m.id) {
+		if !now.is(stateLeaving, m.id) {
 			return errFaster
 		}
 		return f()
@@ -1250,7 +1262,7 @@ func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 		if err != nil {
 			return err
 		}
-		if now.state != stateMoving || !bytes.Equal(now.id, was.id) {
+		if !now.is(stateMoving, was.id) {
 			return errFaster
 		}
 		if err := m.voidLost(ctx); err != nil {
