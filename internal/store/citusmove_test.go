@@ -52,6 +52,8 @@ var movesOnCitus = []struct {
 	{"CodesAreVoid", TestCodesAreVoidWhereTheTurnIsLost, false},
 	{"ForgivesAStandby", TestAMoveForgivesAStandbyThatHadAll, false},
 	{"GetsALease", TestAMessageUnderWayGetsALeaseFromTheTurnOn, false},
+	{"StandsStill", TestAMoveStandsStillForAShortTime, true},
+	{"BothWays", TestProjectsDoNotMoveBothWaysAtOnce, false},
 }
 
 const testMoveOnCitus = "TestMoveProjectOnCitus"
@@ -343,5 +345,112 @@ func TestMoveProjectLooksAtTheWorkersStandby(t *testing.T) {
 	c.Standby(t, worker)
 	for name, by := range map[string]*pgtest.Cluster{"the coordinator": c.Coordinator, "the worker": c.Workers[worker], "the other worker": c.Workers[1-worker]} {
 		await(t, "no standby is seen by "+name, func() bool { return behind(by) != "" })
+	}
+}
+
+// While somebody writes a fence and stands still, what runs alone for other projects fails soon, and the database isn't taken for away:
+// groups go on.
+func TestAloneOnCitusDoesNotWaitForAFence(t *testing.T) {
+	t.Parallel()
+	m, ways := citusMove(t)
+	for way, url := range ways {
+		s := schemaReplica(t, url, "verify_a")
+		still, err := m.db("a").Begin()
+		m.demand(err)
+		_, err = still.Exec(`UPDATE watermark SET id = id WHERE name = 'void'`)
+		m.demand(err)
+		app := verify.Application{ID: verify.NewID(time.Now()), Project: "q", Name: "shop", Version: 1}
+		if err := s.CreateApplication(ctx, app, false, 10); !store.Raced(err) || !errors.Is(err, verify.ErrNoStore) {
+			t.Errorf("%s: what runs alone: got %v, want that others were faster", way, err)
+		}
+		v := pending(time.Now(), number(1))
+		v.Project = "q"
+		if err := s.Start(ctx, v, verify.Limits{}, time.Hour); err != nil {
+			t.Errorf("%s: a start of another project meanwhile: got %v", way, err)
+		}
+		m.demand(still.Rollback())
+		m.demand(s.CreateApplication(ctx, app, false, 10))
+		m.demand(s.DeleteApplication(ctx, "q", app.ID, 0))
+	}
+}
+
+// The turn is in doubt when a server fails between the phases of its commit. The command ends it, and other projects go on meanwhile.
+func TestATurnInDoubtIsEnded(t *testing.T) {
+	t.Parallel()
+	for _, failed := range []string{"worker", "coordinator"} {
+		t.Run(failed, func(t *testing.T) {
+			t.Parallel()
+			c := pgtest.NewCitus(t)
+			m := &moveTest{t: t, shards: map[string]store.Shard{}, stores: map[string]*store.Store{}, workers: map[string]string{}}
+			for project, shard := range map[verify.ProjectID]string{"p": "a", "r": "b"} {
+				fillSchema(t, c.URL(), "verify_"+shard)
+				m.workers[shard] = c.URLBy(c.Workers[c.Holder(t, "verify_"+shard)])
+				m.addShard(shard, c.URL())
+				m.fill(project, shard)
+			}
+			set := func(text string) {
+				c.Coordinator.Exec(t, "postgres", "ALTER SYSTEM "+text)
+				c.Coordinator.Exec(t, "postgres", "SELECT pg_reload_conf()")
+			}
+			set("SET citus.recover_2pc_interval = -1") // the command has to ask for it
+			worker := c.Workers[c.Holder(t, "verify_b")]
+			prepared := func() bool { return query[bool](t, c.URLBy(worker), `SELECT EXISTS (SELECT FROM pg_prepared_xacts)`) }
+			want := m.rows("p", "a")
+
+			w := m.moving("a", "b")
+			w.At(func(step string) error {
+				switch step {
+				case "fitted":
+					set("SET synchronous_standby_names = 'nobody'") // the coordinator waits between the phases
+				case "turned":
+					if failed == "worker" && !prepared() {
+						t.Error("the turn isn't in doubt: this shows nothing")
+					}
+					m.othersGoOn("b", "r")
+				}
+				return nil
+			})
+			moved := make(chan error, 1)
+			go func() {
+				_, err := store.MoveProject(ctx, w)
+				moved <- err
+			}()
+			await(t, "the turn isn't prepared", prepared)
+			if failed == "worker" {
+				worker.Kill(t)
+				worker.Start(t)
+				set("RESET synchronous_standby_names")
+				m.demand(<-moved)
+			} else {
+				c.Coordinator.Kill(t)
+				c.Coordinator.Start(t)
+				set("RESET synchronous_standby_names")
+				if err := <-moved; err == nil || !strings.Contains(err.Error(), "run the command again") {
+					t.Errorf("got %v, want that the command is to be run again", err)
+				}
+				_, err := store.MoveProject(ctx, m.moving("a", "b"))
+				m.demand(err)
+			}
+			if prepared() {
+				t.Error("the turn is still in doubt")
+			}
+			got := m.rows("p", "b")
+			delete(got, "retry")
+			delete(want, "retry")
+			m.same("rows that arrived", got, want)
+			left := m.rows("p", "a")
+			delete(left, "audit")
+			m.same("rows that are left", left, map[string][]string{})
+		})
+	}
+}
+
+// othersGoOn checks that a project's verifications are started while the turn of another one is in doubt.
+func (m *moveTest) othersGoOn(shard string, p verify.ProjectID) {
+	m.t.Helper()
+	v := pending(time.Now(), number(60))
+	v.Project = p
+	if err := answered(m.t, func() error { return m.stores[shard].Start(ctx, v, verify.Limits{}, time.Hour) }); err != nil {
+		m.t.Errorf("a start of project %s: %v", p, err)
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -147,3 +148,25 @@ const (
 	CitusStay      = citusStay
 	StandbysBehind = standbysBehind
 )
+
+// StandsAtMost is how long a move may stand still, in milliseconds, in a transaction of each kind: a short one, one that writes void, and one
+// that waits for the other database.
+func (w ProjectMoving) StandsAtMost(ctx context.Context) (short, telling, copying string, err error) {
+	m, err := openMove(ctx, w)
+	if err != nil {
+		return "", "", "", err
+	}
+	defer m.close()
+	ask := func(limit *string, set func() error) {
+		err = errors.Join(err, m.from.in(ctx, func() error {
+			if err := set(); err != nil {
+				return err
+			}
+			return m.from.QueryRow(ctx, `SELECT current_setting('idle_in_transaction_session_timeout') FROM watermark WHERE name = 'void'`).Scan(limit)
+		}))
+	}
+	ask(&short, func() error { return nil })
+	ask(&telling, func() error { return m.from.tell(ctx) })
+	ask(&copying, func() error { return m.from.standAtMost(ctx, 0) })
+	return short, telling, copying, err
+}

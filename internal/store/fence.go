@@ -64,11 +64,12 @@ func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
 // the table first, so that its snapshot isn't older than its lock.
 //
 // On Citus a transaction's snapshot is always older than its first lock there. So it locks the row that each fence writes:
-// that fails if a fence came after the snapshot, and a fence that comes later waits for the transaction.
+// that fails if a fence came after the snapshot, and a fence that comes later waits for the transaction. Who writes a fence may stand still,
+// or its commit may be in doubt. Then all projects' transactions fail here, as if others were faster, and nobody takes the database for away.
 func passFence(ctx context.Context, tx *sql.Tx, citus bool, p verify.ProjectID) error {
 	lock := `LOCK TABLE project_move IN ACCESS SHARE MODE`
 	if citus {
-		lock = shareVoid
+		lock = shareVoidSoon
 	}
 	if _, err := tx.ExecContext(ctx, lock); err != nil {
 		return err

@@ -185,7 +185,7 @@ var errLostTurn = errors.New("the other shard has lost the project, because it w
 
 // leave writes down that the project is in the other database, if it still is. From then on nothing is copied.
 func (m *projectMove) leave(ctx context.Context) error {
-	if _, err := m.from.Exec(ctx, `SET idle_in_transaction_session_timeout = `+fmt.Sprint(moveLimit.Milliseconds())); err != nil { // others write between our steps
+	if err := m.to.awaitRow(ctx, m.Project); err != nil {
 		return err
 	}
 	if err := m.turned(ctx); err != nil {
@@ -317,10 +317,10 @@ func openMoveEnd(ctx context.Context, s Shard) (*moveEnd, error) {
 
 // prepare looks at the database as servers do before they use it.
 func (e *moveEnd) prepare(ctx context.Context) error {
-	// A database waits for the other one as long as that works. It notices by itself when we are gone.
-	if _, err := e.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false), set_config('lock_timeout', '`+fmt.Sprint(moveLimit.Milliseconds())+`', false),
-			set_config('idle_in_transaction_session_timeout', '0', false), set_config('client_min_messages', 'warning', false),
-			set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '4', false)`); err != nil {
+	limit := fmt.Sprint(moveLimit.Milliseconds())
+	if _, err := e.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false), set_config('lock_timeout', $1, false),
+			set_config('idle_in_transaction_session_timeout', $1, false), set_config('client_min_messages', 'warning', false),
+			set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '4', false)`, pgx.QueryExecModeSimpleProtocol, limit); err != nil {
 		return err
 	}
 	if err := refuseLossy(ctx, e.Conn, "the server", `SELECT name, setting FROM pg_settings`); err != nil {
@@ -366,12 +366,24 @@ func (e *moveEnd) enter(ctx context.Context) error {
 	if !e.onCitus() {
 		return nil
 	}
-	for _, text := range []string{`SET LOCAL lock_timeout = ` + fmt.Sprint(moveLimit.Milliseconds()), `SET LOCAL statement_timeout = 0`, `SET LOCAL idle_in_transaction_session_timeout = 0`, citusStay} {
-		if _, err := e.Exec(ctx, text); err != nil {
-			return err
-		}
+	if _, err := e.Exec(ctx, `SET LOCAL lock_timeout = `+fmt.Sprint(moveLimit.Milliseconds())); err != nil {
+		return err
 	}
-	return nil
+	if _, err := e.Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
+		return err
+	}
+	if err := e.standAtMost(ctx, moveLimit); err != nil {
+		return err
+	}
+	_, err := e.Exec(ctx, citusStay)
+	return err
+}
+
+// standAtMost has the database end the transaction if we stand still for longer than that; 0 is for ever. While a database waits for the
+// other one, it looks as if we did.
+func (e *moveEnd) standAtMost(ctx context.Context, limit time.Duration) error {
+	_, err := e.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = `+fmt.Sprint(limit.Milliseconds()))
+	return err
 }
 
 // schemaStays fails while Citus moves the schema, and keeps such a move from beginning until the transaction ends.
@@ -443,6 +455,39 @@ func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string)
 	return r, err
 }
 
+// awaitRow waits until nobody holds the row. On Citus that may be the turn itself, when a server has failed between the phases of its commit:
+// what is read is then the row of before. Citus ends such a commit within a minute, or when it is asked to.
+func (e *moveEnd) awaitRow(ctx context.Context, p verify.ProjectID) error {
+	for until := time.Now().Add(moveLimit); ; {
+		err := e.in(ctx, func() error {
+			_, err := e.readMove(ctx, p, " FOR SHARE NOWAIT")
+			return err
+		})
+		if pgCode(err) != codeLockTimeout {
+			return err
+		}
+		if time.Now().After(until) {
+			if e.onCitus() {
+				return fmt.Errorf("shard %s: %w; or Citus hasn't ended the commit of the turn, which it does within a minute", e.shard, errHeld)
+			}
+			return errHeld
+		}
+		if e.onCitus() {
+			if _, err := e.Exec(ctx, `SELECT recover_prepared_transactions()`); err != nil && pgCode(err) != codeForbidden {
+				return err
+			}
+		}
+		select {
+		case <-time.After(10 * gateLook):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// errHeld says that a lock wasn't to be had.
+var errHeld = errors.New("another command that moves the project still runs: stop it first")
+
 // in runs f in a transaction.
 func (e *moveEnd) in(ctx context.Context, f func() error) error {
 	return pgx.BeginTxFunc(ctx, e.Conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(pgx.Tx) error {
@@ -461,8 +506,14 @@ func (e *moveEnd) write(ctx context.Context, p verify.ProjectID, r moveRow) erro
 	return err
 }
 
-// tell has all groups look at the fence again.
+// tellLimit bounds how long a row may be locked that all projects' operations need on Citus: see [passFence].
+const tellLimit = 2 * time.Second
+
+// tell has all groups look at the fence again. It comes last in its transaction.
 func (e *moveEnd) tell(ctx context.Context) error {
+	if err := e.standAtMost(ctx, tellLimit); err != nil {
+		return err
+	}
 	_, err := e.Exec(ctx, `UPDATE watermark SET id = id WHERE name = 'void'`)
 	return err
 }
@@ -498,6 +549,9 @@ func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
 		return false, err
 	}
 	if err := m.putUp(ctx); err != nil {
+		if pgCode(err) == codeLockTimeout {
+			err = fmt.Errorf("another project is being moved from shard %s: run the command again after that: %w", m.From.Name, err)
+		}
 		return false, errors.Join(err, m.unexpect())
 	}
 	return false, m.step("fenced")
@@ -557,10 +611,10 @@ func (m *projectMove) putUp(ctx context.Context) error {
 		if err := m.from.write(ctx, m.Project, moveRow{stateMoving, m.To.Name, m.id, m.to.identity}); err != nil {
 			return err
 		}
-		if err := m.from.tell(ctx); err != nil {
+		if err := m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("%q from shard %s to shard %s: begun", name, m.From.Name, m.To.Name)); err != nil {
 			return err
 		}
-		return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("%q from shard %s to shard %s: begun", name, m.From.Name, m.To.Name))
+		return m.from.tell(ctx)
 	})
 }
 
@@ -576,6 +630,9 @@ func (m *projectMove) check(ctx context.Context) error {
 		return fmt.Errorf("the tables of shards %s and %s have versions %d and %d: run countersign migrate schema first", m.From.Name, m.To.Name, versions[0], versions[1])
 	}
 	if err := m.checkKeys(ctx); err != nil {
+		return err
+	}
+	if err := m.checkOthers(ctx); err != nil {
 		return err
 	}
 	if err := m.awaitServers(ctx); err != nil {
@@ -604,6 +661,26 @@ func (m *projectMove) checkKeys(ctx context.Context) error {
 			prints[id] = bytes.Clone(print)
 			return nil
 		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkOthers fails while other projects move to where this one is, or from where it goes. Who reads a database keeps out who writes its
+// turn there, and each of the two would wait for the other one.
+func (m *projectMove) checkOthers(ctx context.Context) error {
+	for _, way := range []struct {
+		at    *moveEnd
+		state string
+		words string
+	}{{m.from, stateArriving, "to"}, {m.to, stateMoving, "from"}} {
+		var other string
+		err := way.at.QueryRow(ctx, `SELECT project FROM project_move WHERE state = $1 AND project <> $2 ORDER BY project LIMIT 1`, way.state, string(m.Project)).Scan(&other)
+		if err == nil {
+			return fmt.Errorf("project %s is being moved %s shard %s: wait for that, or, if its command was killed, run it again, or with --abort", other, way.words, way.at.shard)
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 	}
@@ -718,12 +795,18 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	if err := m.step("alone"); err != nil {
 		return 0, err
 	}
+	if err := m.to.awaitRow(ctx, m.Project); err != nil {
+		return 0, err
+	}
 	source, err := m.from.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		return 0, err
 	}
 	defer source.Rollback(context.WithoutCancel(ctx)) // it writes nothing
 	if err := m.from.enter(ctx); err != nil {
+		return 0, err
+	}
+	if err := m.from.standAtMost(ctx, 0); err != nil {
 		return 0, err
 	}
 	if err := m.holdSource(ctx); err != nil {
@@ -739,6 +822,9 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	err = m.to.in(ctx, func() error {
 		turned, err := m.holdTarget(ctx)
 		if err != nil || turned {
+			return err
+		}
+		if err := m.to.standAtMost(ctx, 0); err != nil {
 			return err
 		}
 		rows, err = m.copy(ctx)
@@ -887,7 +973,7 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	if _, err := m.to.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = `+fmt.Sprint(moveLimit.Milliseconds())); err != nil { // should we stand still now
+	if err := m.to.standAtMost(ctx, moveLimit); err != nil { // others write what we lock from here on
 		return 0, err
 	}
 	if n, err = m.tables(ctx, func(t movedTable) bool { return t.shared() && t.name != "made_with" }); err != nil {
@@ -1140,7 +1226,7 @@ func (m *projectMove) clearTable(ctx context.Context, t movedTable) error {
 
 // clearRows deletes rows in steps.
 func (m *projectMove) clearRows(ctx context.Context, table, where string) error {
-	for n := int64(clearStep); n == clearStep; {
+	for n := int64(1); n > 0; { // fewer than a step may be because others deleted some, or changed them
 		if err := m.whileLeaving(ctx, func() error {
 			tag, err := m.from.Exec(ctx, `DELETE FROM `+table+` WHERE ctid = ANY (ARRAY(SELECT ctid FROM `+table+` WHERE `+where+` LIMIT $1))`, clearStep)
 			n = tag.RowsAffected()
@@ -1165,7 +1251,10 @@ func (m *projectMove) clearUsage(ctx context.Context) error {
 	if err := m.unsum(ctx, zero, allZero); err != nil {
 		return err
 	}
-	for _, table := range []string{"usage_day", "usage_month", "usage_sum"} {
+	if err := m.clearRows(ctx, "usage_day", own+` AND `+allZero); err != nil { // none that the sums still have
+		return err
+	}
+	for _, table := range []string{"usage_month", "usage_sum"} {
 		if err := m.clearRows(ctx, table, own); err != nil {
 			return err
 		}
@@ -1175,7 +1264,7 @@ func (m *projectMove) clearUsage(ctx context.Context) error {
 
 // unsum has the sums of all projects forget the project's days.
 func (m *projectMove) unsum(ctx context.Context, zero, allZero string) error {
-	for n := int64(clearStep); n == clearStep; {
+	for n := int64(1); n > 0; {
 		if err := m.whileLeaving(ctx, func() error {
 			if m.from.onCitus() {
 				return m.from.QueryRow(ctx, citusUnsum, string(m.Project), clearStep).Scan(&n)
@@ -1249,11 +1338,14 @@ func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 	case was.state == stateLeaving:
 		return ErrTurned
 	case was.state != stateMoving:
-		return fmt.Errorf("the project isn't being moved from shard %s", m.From.Name)
+		return m.forget(ctx)
 	case was.other != m.To.Name:
 		return fmt.Errorf("the project is being moved from shard %s to shard %s, not to shard %s", m.From.Name, was.other, m.To.Name)
 	}
 	m.lost = was.target != m.to.identity
+	if err := m.to.awaitRow(ctx, m.Project); err != nil {
+		return err
+	}
 	if err := m.to.in(ctx, func() error { return m.giveUp(ctx, was.id, id == nil) }); err != nil {
 		return stillRuns(err)
 	}
@@ -1271,11 +1363,32 @@ func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 		if err := m.from.write(ctx, m.Project, moveRow{state: stateArrived, other: m.To.Name, id: was.id}); err != nil { // as if it had come back
 			return err
 		}
-		if err := m.from.tell(ctx); err != nil {
+		if err := m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: aborted", m.From.Name, m.To.Name)); err != nil {
 			return err
 		}
-		return m.from.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: aborted", m.From.Name, m.To.Name))
+		return m.from.tell(ctx)
 	}))
+}
+
+// forget takes back that the project will arrive, where a command ended before it put up a fence.
+func (m *projectMove) forget(ctx context.Context) error {
+	if err := m.to.awaitRow(ctx, m.Project); err != nil {
+		return err
+	}
+	return m.to.in(ctx, func() error {
+		there, err := m.to.readMove(ctx, m.Project, " FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if there.state != stateArriving || there.other != m.From.Name {
+			return fmt.Errorf("the project isn't being moved from shard %s", m.From.Name)
+		}
+		there.state = stateMoved
+		if err := m.to.write(ctx, m.Project, there); err != nil {
+			return err
+		}
+		return m.to.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: aborted before it began", m.From.Name, m.To.Name))
+	})
 }
 
 // giveUp writes down in the other database that the project doesn't arrive by a move. others is whether another command's move, which has
@@ -1312,7 +1425,7 @@ func (m *projectMove) voidLost(ctx context.Context) error {
 // stillRuns says why a lock wasn't to be had.
 func stillRuns(err error) error {
 	if pgCode(err) == codeLockTimeout {
-		return fmt.Errorf("the command that moves the project still runs: stop it first: %w", err)
+		return fmt.Errorf("%w: %w", errHeld, err)
 	}
 	return err
 }

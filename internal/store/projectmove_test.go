@@ -165,7 +165,7 @@ func (m *moveTest) fill(p verify.ProjectID, shard string) {
 		_, err := db.Exec(strings.ReplaceAll(text, "PROJECT", string(p)))
 		m.demand(err)
 	}
-	if _, on := onCitus(m.t); on { // it has no triggers
+	if len(m.workers) > 0 { // Citus has no triggers
 		m.demand(store.SumUsage(ctx, m.shards[shard].Postgres))
 	}
 }
@@ -1207,5 +1207,98 @@ func TestAMessageUnderWayGetsALeaseFromTheTurnOn(t *testing.T) {
 	}
 	if got := query[int64](t, pgtest.InSchema(m.shards["b"].URL, "verify_b"), `SELECT due - due_at FROM verification v JOIN retry USING (id) WHERE id = $1`, sending[:]); got != 0 {
 		t.Errorf("somebody looks after it %d ms after its lease", got)
+	}
+}
+
+// A database doesn't wait for ever for a command that stands still, but while it copies: another one waits for the row that it locks.
+func TestAMoveStandsStillForAShortTime(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	short, telling, copying, err := m.moving("a", "b").StandsAtMost(ctx)
+	m.demand(err)
+	if short != "30s" || telling != "2s" || copying != "0" {
+		t.Errorf("got limits of %s, of %s where void is written, and of %s while it copies; want 30s, 2s and 0", short, telling, copying)
+	}
+}
+
+// A project doesn't move while another one moves the other way: the two would wait for each other. A command that ended before its fence is
+// taken back by --abort.
+func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	other := m.moving("b", "a")
+	other.Project = "r"
+	for _, test := range []struct{ stopped, want string }{
+		{"expected", "project r is being moved to shard a"},
+		{"fenced", "project r is being moved from shard b"},
+	} {
+		w := other
+		w.At(func(step string) error {
+			if step == test.stopped {
+				return errors.New("crash")
+			}
+			return nil
+		})
+		if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
+			t.Fatalf("got %v", err)
+		}
+		if test.stopped == "fenced" { // of its two rows, one alone is enough
+			_, err := m.db("a").Exec(`UPDATE project_move SET project = 'hidden'`)
+			m.demand(err)
+			_, err = m.db("a").Exec(`UPDATE project_move SET state = 'moved'`)
+			m.demand(err)
+		}
+		if _, err := store.MoveProject(ctx, m.moving("a", "b")); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "--abort") {
+			t.Errorf("stopped at %q: got %v, want that %s", test.stopped, err, test.want)
+		}
+		if decides, err := m.here(m.stores["a"]); !decides || err != nil {
+			t.Errorf("stopped at %q: the project decides: %t, its key: %v", test.stopped, decides, err)
+		}
+		if test.stopped == "fenced" {
+			_, err := m.db("a").Exec(`UPDATE project_move SET project = 'r', state = 'arriving'`)
+			m.demand(err)
+		}
+		m.demand(store.AbortProjectMove(ctx, other))
+		if err := store.AbortProjectMove(ctx, other); err == nil || !strings.Contains(err.Error(), "isn't being moved") {
+			t.Errorf("stopped at %q, an abort once more: got %v", test.stopped, err)
+		}
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	_, err = store.MoveProject(ctx, other)
+	m.demand(err)
+}
+
+// Usage that is folded between two steps of its deletion is taken out of the sums before its day is deleted.
+func TestMoveProjectTakesALateFoldOutOfTheSums(t *testing.T) {
+	t.Parallel()
+	m := twoShards(t, 1)
+	sums := m.sums("a")
+	for _, text := range []string{
+		`CREATE TABLE folds (n int)`,
+		`CREATE FUNCTION fold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NOT EXISTS (SELECT FROM verify_a.folds) AND EXISTS (SELECT FROM verify_a.usage_day WHERE project = 'p' AND started = 0) THEN
+				INSERT INTO verify_a.folds VALUES (1);
+				INSERT INTO verify_a.usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price)
+					VALUES ('p', 20100, '\x01', '', 'sms', 'US', 'late', '', 1, 2, 3, 0, 1, 1, 5, 7);
+			END IF;
+			RETURN NULL;
+		END $$`,
+		`CREATE TRIGGER fold AFTER UPDATE ON usage_day FOR EACH STATEMENT EXECUTE FUNCTION fold()`,
+	} {
+		_, err := m.db("a").Exec(text)
+		m.demand(err)
+	}
+	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	m.demand(err)
+	if n := query[int](t, pgtest.InSchema(m.shards["a"].URL, "verify_a"), `SELECT count(*) FROM folds`); n != 1 {
+		t.Fatalf("%d folds: this shows nothing", n)
+	}
+	_, err = m.db("a").Exec(`DROP TRIGGER fold ON usage_day`)
+	m.demand(err)
+	_, err = store.MoveProject(ctx, m.moving("b", "a"))
+	m.demand(err)
+	if got := m.sums("a"); got != sums {
+		t.Errorf("sums of all projects' usage: got\n%s\nwant\n%s", got, sums)
 	}
 }
