@@ -103,7 +103,7 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 				t.Errorf("a change meanwhile: got %q", said)
 			}
 			s.run("project", "move", "Other", "--abort")
-			if got := guessBy(turn, b, id, "000000"); got != "wrong" && code != "000000" {
+			if got := guessSurely(b, id, "000000"); got != "wrong" && code != "000000" {
 				t.Errorf("a guess after an abort: got %s, want wrong", got)
 			}
 			s.killMove(to, when)
@@ -122,7 +122,7 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 			t.Errorf("the right code on the replica that stood still: got %s", got)
 		}
 		for _, p := range []*process{b, stuck} {
-			if got := guessOn(p, id, code); got != "gone" {
+			if got := guessSurely(p, id, code); got != "gone" {
 				t.Errorf("the right code once more: got %s, want gone", got)
 			}
 		}

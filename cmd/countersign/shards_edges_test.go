@@ -20,7 +20,7 @@ import (
 // A key that is promoted makes the codes of all shards, and what the old one made is still checked.
 func TestAKeysetOfTwoShards(t *testing.T) {
 	t.Parallel()
-	s := installShards(t)
+	s := installShards(t, patient)
 	a, b := s.served()
 	type pending struct{ id, code string }
 	begun := map[*process]pending{}

@@ -499,7 +499,7 @@ func TestAnotherClientIsAnsweredTheSame(t *testing.T) {
 func command(t *testing.T, dir string, in []byte, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.WaitDelay, cmd.Stdin = dir, time.Second, strings.NewReader(string(in))
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
