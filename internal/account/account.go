@@ -88,6 +88,22 @@ func (c cachedAccount) holds(now time.Time) bool {
 	return age >= 0 && age < Remembered
 }
 
+type lateKey struct{}
+
+// WithLate is for a server of several databases. late reports whether a request has been looking for longer than [Remembered]. Its project may
+// have moved from one database to another meanwhile, so that each was asked when the key wasn't there.
+func WithLate(ctx context.Context, late func() bool) context.Context {
+	return context.WithValue(ctx, lateKey{}, late)
+}
+
+// unknown is the answer to who has a key that isn't here. It is [verify.ErrMoving] where nobody can tell that it is nowhere: see [WithLate].
+func unknown(ctx context.Context) error {
+	if late, ok := ctx.Value(lateKey{}).(func() bool); ok && late() {
+		return verify.ErrMoving
+	}
+	return verify.ErrUnauthenticated
+}
+
 // Authenticate returns the account that a project's key opens, or [verify.ErrUnauthenticated].
 func (s *Service) Authenticate(ctx context.Context, p verify.ProjectID, key verify.Secret) (*verify.Account, error) {
 	acct, err := s.AuthenticateKey(ctx, key)
@@ -100,14 +116,17 @@ func (s *Service) Authenticate(ctx context.Context, p verify.ProjectID, key veri
 	return acct, nil
 }
 
-// AuthenticateKey returns the account that a key opens, of whatever project, or [verify.ErrUnauthenticated].
+// AuthenticateKey returns the account that a key opens, of whatever project, or [verify.ErrUnauthenticated]. It fails with [verify.ErrMoving]
+// where nobody can tell.
 func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*verify.Account, error) {
 	hash, now := HashKey(key), s.now()
 	cached, met := s.accounts.Get(hash)
 	known := met && cached.holds(now)
 	if !known {
 		var err error
-		if cached, err = s.lookUp(ctx, hash, met, now); err != nil {
+		if cached, err = s.lookUp(ctx, hash, met, now); errors.Is(err, verify.ErrUnauthenticated) {
+			return nil, unknown(ctx)
+		} else if err != nil {
 			return nil, err
 		}
 	}

@@ -415,3 +415,30 @@ func TestServersFenceAProjectThatIsOnTwoShards(t *testing.T) {
 		t.Errorf("a start: got %d %s", w.Code, w.Body)
 	}
 }
+
+// A look-up that takes longer than servers remember a key may miss a project that moves meanwhile. Nobody is told then that there is no such key.
+func TestAKeyThatIsLookedForTooLongIsNotUnknown(t *testing.T) {
+	t.Parallel()
+	m := newMoving(t)
+	db, err := sql.Open("pgx", m.shards[1].URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	nobodys := account.NewSecret()
+	ask := func() int { return m.ask(0, "p", nobodys, "sms", `{"to":"+12025550100"}`).Code }
+	if got := ask(); got != http.StatusUnauthorized {
+		t.Errorf("an unknown key: got %d, want 401", got)
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(`LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(account.Remembered+200*time.Millisecond, func() { tx.Rollback() })
+	if got := ask(); got != http.StatusServiceUnavailable {
+		t.Errorf("an unknown key that was looked for too long: got %d, want 503", got)
+	}
+}

@@ -269,8 +269,10 @@ func (s *Shards) Handler(more ...web.Mount) http.Handler {
 	mounts := facesAway()
 	for i, away := range mounts {
 		mounts[i].Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			began := time.Now()
 			if p := s.pick(r); p != nil {
-				p.open.Load().faces[i].Handler.ServeHTTP(w, r)
+				late := func() bool { return time.Since(began) > account.Remembered }
+				p.open.Load().faces[i].Handler.ServeHTTP(w, r.WithContext(account.WithLate(r.Context(), late)))
 				return
 			}
 			away.Handler.ServeHTTP(w, r)
