@@ -2650,7 +2650,7 @@ var mutants = []mutant{
 	},
 	{
 		"fence-passed-by-an-old-snapshot", "On Citus, what runs alone doesn't pass a fence that is younger than its snapshot.",
-		[]edit{{"internal/store/citus.go", "const shareVoid = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`", "const shareVoid = `SELECT FROM watermark WHERE name = 'void'`"}},
+		[]edit{{"internal/store/citus.go", "const shareVoidNow = shareVoid + ` NOWAIT`", "const shareVoidNow = `SELECT FROM watermark WHERE name = 'void'`"}},
 		test{inStore, "^TestAnOldSnapshotPassesNoFence$"},
 	},
 	{
@@ -2717,6 +2717,21 @@ var mutants = []mutant{
 		"fence-untold", "Groups notice that a project moves.",
 		[]edit{{"internal/store/projectmove.go", "`UPDATE watermark SET id = id WHERE name = 'void'`", "`UPDATE watermark SET id = id WHERE name = 'none'`"}},
 		test{inStore, "^TestAReplicaThatMissedAMoveDecidesNothing$"},
+	},
+	{
+		"fence-held-for-ever", "A command that stands still holds up other projects for two seconds at most.",
+		[]edit{{"internal/store/projectmove.go", "if err := e.standAtMost(ctx, tellLimit); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		test{inStore, "^TestAMoveStandsStillForAShortTime$"},
+	},
+	{
+		"moves-in-each-others-way", "Two projects don't move in opposite directions at once.",
+		[]edit{{"internal/store/projectmove.go", "if err := m.checkOthers(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
+		test{inStore, "^TestProjectsDoNotMoveBothWaysAtOnce$"},
+	},
+	{
+		"late-key-is-nobodys", "A client whose project moves is never told that its key is unknown.",
+		[]edit{{"internal/account/account.go", "ok && late() {", "ok && false && late() {"}},
+		test{inSystem, "^TestAKeyThatIsLookedForTooLongIsNotUnknown$"},
 	},
 	{
 		"moved-taken-for-lost", "A verification that moved away isn't lost.",

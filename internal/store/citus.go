@@ -144,9 +144,8 @@ const citusStay = `DELETE FROM watermark WHERE name = ''`
 // shareVoid locks the row that is written with each fence and each void, so that neither comes before the transaction ends.
 const shareVoid = `SELECT FROM watermark WHERE name = 'void' FOR SHARE`
 
-// shareVoidSoon is that for a transaction on Citus which waits for no lock longer than 100 ms, from this one on. The worker sets it, before
-// it takes the lock.
-const shareVoidSoon = `SELECT set_config('lock_timeout', '100', true) FROM watermark WHERE name = 'void' FOR SHARE`
+// shareVoidNow fails where that would wait.
+const shareVoidNow = shareVoid + ` NOWAIT`
 
 // A citus has the statements for one distributed schema that other databases have in another form.
 type citus struct {

@@ -91,6 +91,9 @@ func (w *ProjectMoving) At(f func(step string) error) { w.at = f }
 // Settle has a move wait for a shorter time, where no server remembers keys.
 func (w *ProjectMoving) Settle(d time.Duration) { w.settle = d }
 
+// Stand has a move be ended sooner that stands still.
+func (w *ProjectMoving) Stand(d time.Duration) { w.stand = d }
+
 // Tell has a move give servers a shorter time to say that they serve both databases.
 func (w *ProjectMoving) Tell(d time.Duration) { w.tell = d }
 

@@ -69,7 +69,7 @@ func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
 func passFence(ctx context.Context, tx *sql.Tx, citus bool, p verify.ProjectID) error {
 	lock := `LOCK TABLE project_move IN ACCESS SHARE MODE`
 	if citus {
-		lock = shareVoidSoon
+		lock = shareVoidNow
 	}
 	if _, err := tx.ExecContext(ctx, lock); err != nil {
 		return err

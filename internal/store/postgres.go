@@ -365,7 +365,6 @@ const (
 	classSystem      = "58"
 	codeUnknown      = "40003" // a commit that may have happened
 	codeCanceled     = "57014" // by a time limit
-	codeForbidden    = "42501"
 	codeUnique       = "23505"
 	codeDivision     = "22012" // by zero
 	codeLockTimeout  = "55P03"

@@ -123,6 +123,8 @@ type ProjectMoving struct {
 	settle time.Duration
 	// tell is how long servers have to say that they serve both databases; default serversTell.
 	tell time.Duration
+	// stand is how long we may stand still in a transaction that doesn't copy; default moveLimit.
+	stand time.Duration
 }
 
 // serversTell is longer than a server that was just started takes to say which databases it serves.
@@ -174,7 +176,7 @@ func (m *projectMove) finish(ctx context.Context) error {
 	if err == nil {
 		err = m.clear(ctx)
 	}
-	if err != nil && !errors.Is(err, errLostTurn) && !errors.Is(err, errFaster) {
+	if err != nil && !errors.Is(err, errLostTurn) && !errors.Is(err, errFaster) && !errors.Is(err, errHeld) {
 		err = fmt.Errorf("the project is on shard %s, and works; run the command again, to delete what is left on shard %s: %w", m.To.Name, m.From.Name, err)
 	}
 	return err
@@ -243,7 +245,7 @@ func (m *projectMove) turned(ctx context.Context) error {
 
 // retreat takes the fence down after an error.
 func (m *projectMove) retreat() error {
-	ctx, cancel := context.WithTimeout(context.Background(), moveLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), doubtLimit+moveLimit)
 	defer cancel()
 	m.close() // and what is open there
 	err := abort(ctx, m.ProjectMoving, m.id)
@@ -276,6 +278,7 @@ type moveEnd struct {
 	server *server
 	name   string // of the database and the schema, among all
 	shard  string
+	stand  time.Duration
 
 	identity string // another one after a promotion or a restore that may have lost something
 }
@@ -284,13 +287,13 @@ func openMove(ctx context.Context, w ProjectMoving) (m *projectMove, err error) 
 	if w.From.Postgres == nil || w.To.Postgres == nil {
 		return nil, errors.New("only PostgreSQL has shards")
 	}
-	w.settle, w.tell = cmp.Or(w.settle, settleMove), cmp.Or(w.tell, serversTell)
+	w.settle, w.tell, w.stand = cmp.Or(w.settle, settleMove), cmp.Or(w.tell, serversTell), cmp.Or(w.stand, moveLimit)
 	m = &projectMove{ProjectMoving: w}
 	for _, end := range []struct {
 		at *(*moveEnd)
 		s  Shard
 	}{{&m.from, w.From}, {&m.to, w.To}} {
-		if *end.at, err = openMoveEnd(ctx, end.s); err != nil {
+		if *end.at, err = openMoveEnd(ctx, end.s, w.stand); err != nil {
 			m.close()
 			return nil, fmt.Errorf("shard %s: %w", end.s.Name, err)
 		}
@@ -302,12 +305,12 @@ func openMove(ctx context.Context, w ProjectMoving) (m *projectMove, err error) 
 	return m, nil
 }
 
-func openMoveEnd(ctx context.Context, s Shard) (*moveEnd, error) {
+func openMoveEnd(ctx context.Context, s Shard, stand time.Duration) (*moveEnd, error) {
 	conn, err := s.connectPatiently(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e := &moveEnd{Conn: conn, shard: s.Name, server: newServer(s.Postgres, Options{}, newClock(nil, nil), &witness{})}
+	e := &moveEnd{Conn: conn, shard: s.Name, stand: stand, server: newServer(s.Postgres, Options{}, newClock(nil, nil), &witness{})}
 	if err := e.prepare(ctx); err != nil {
 		conn.Close(ctx)
 		return nil, err
@@ -317,10 +320,10 @@ func openMoveEnd(ctx context.Context, s Shard) (*moveEnd, error) {
 
 // prepare looks at the database as servers do before they use it.
 func (e *moveEnd) prepare(ctx context.Context) error {
-	limit := fmt.Sprint(moveLimit.Milliseconds())
 	if _, err := e.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false), set_config('lock_timeout', $1, false),
-			set_config('idle_in_transaction_session_timeout', $1, false), set_config('client_min_messages', 'warning', false),
-			set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '4', false)`, pgx.QueryExecModeSimpleProtocol, limit); err != nil {
+			set_config('idle_in_transaction_session_timeout', $2, false), set_config('client_min_messages', 'warning', false),
+			set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '4', false)`,
+		pgx.QueryExecModeSimpleProtocol, fmt.Sprint(moveLimit.Milliseconds()), fmt.Sprint(e.stand.Milliseconds())); err != nil {
 		return err
 	}
 	if err := refuseLossy(ctx, e.Conn, "the server", `SELECT name, setting FROM pg_settings`); err != nil {
@@ -372,7 +375,7 @@ func (e *moveEnd) enter(ctx context.Context) error {
 	if _, err := e.Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
 		return err
 	}
-	if err := e.standAtMost(ctx, moveLimit); err != nil {
+	if err := e.standAtMost(ctx, e.stand); err != nil {
 		return err
 	}
 	_, err := e.Exec(ctx, citusStay)
@@ -456,9 +459,13 @@ func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string)
 }
 
 // awaitRow waits until nobody holds the row. On Citus that may be the turn itself, when a server has failed between the phases of its commit:
-// what is read is then the row of before. Citus ends such a commit within a minute, or when it is asked to.
+// what is read is then the row of before. Citus ends such a commit within a minute, or when it is asked to by who may, of the server that began it.
 func (e *moveEnd) awaitRow(ctx context.Context, p verify.ProjectID) error {
-	for until := time.Now().Add(moveLimit); ; {
+	limit := moveLimit
+	if e.onCitus() {
+		limit = doubtLimit
+	}
+	for until := time.Now().Add(limit); ; {
 		err := e.in(ctx, func() error {
 			_, err := e.readMove(ctx, p, " FOR SHARE NOWAIT")
 			return err
@@ -473,17 +480,20 @@ func (e *moveEnd) awaitRow(ctx context.Context, p verify.ProjectID) error {
 			return errHeld
 		}
 		if e.onCitus() {
-			if _, err := e.Exec(ctx, `SELECT recover_prepared_transactions()`); err != nil && pgCode(err) != codeForbidden {
+			if _, err := e.Exec(ctx, `SELECT recover_prepared_transactions()`); err != nil && pgCode(err) == "" {
 				return err
 			}
 		}
 		select {
-		case <-time.After(10 * gateLook):
+		case <-time.After(time.Second):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
+
+// doubtLimit is longer than Citus takes by itself to end a commit that is in doubt, as it comes.
+const doubtLimit = 75 * time.Second
 
 // errHeld says that a lock wasn't to be had.
 var errHeld = errors.New("another command that moves the project still runs: stop it first")
@@ -548,9 +558,12 @@ func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
 	if err := m.step("expected"); err != nil {
 		return false, err
 	}
+	if err := m.checkOthers(ctx); err != nil { // of two that began at the same time, one at least sees the other
+		return false, errors.Join(err, m.unexpect())
+	}
 	if err := m.putUp(ctx); err != nil {
 		if pgCode(err) == codeLockTimeout {
-			err = fmt.Errorf("another project is being moved from shard %s: run the command again after that: %w", m.From.Name, err)
+			err = fmt.Errorf("another command, perhaps one that moves another project, holds a lock in shard %s: run this one again after it: %w", m.From.Name, err)
 		}
 		return false, errors.Join(err, m.unexpect())
 	}
@@ -671,20 +684,37 @@ func (m *projectMove) checkKeys(ctx context.Context) error {
 // turn there, and each of the two would wait for the other one.
 func (m *projectMove) checkOthers(ctx context.Context) error {
 	for _, way := range []struct {
-		at    *moveEnd
-		state string
-		words string
+		at           *moveEnd
+		state, words string
 	}{{m.from, stateArriving, "to"}, {m.to, stateMoving, "from"}} {
-		var other string
-		err := way.at.QueryRow(ctx, `SELECT project FROM project_move WHERE state = $1 AND project <> $2 ORDER BY project LIMIT 1`, way.state, string(m.Project)).Scan(&other)
-		if err == nil {
-			return fmt.Errorf("project %s is being moved %s shard %s: wait for that, or, if its command was killed, run it again, or with --abort", other, way.words, way.at.shard)
-		}
-		if !errors.Is(err, pgx.ErrNoRows) {
+		others, err := way.at.underWay(ctx, way.state, m.Project)
+		if err != nil {
 			return err
+		}
+		if len(others) > 0 {
+			return fmt.Errorf("project %s is being moved %s shard %s: run this command again after that", others[0], way.words, way.at.shard)
 		}
 	}
 	return nil
+}
+
+// moveYoung is for how long a move is taken for one that runs, though it holds no row yet.
+const moveYoung = time.Minute
+
+// underWay returns the projects but one whose row says a state, and whose moves run: they hold that row, or have just begun.
+func (e *moveEnd) underWay(ctx context.Context, state string, but verify.ProjectID) (all []string, err error) {
+	ask := func(text string, args ...any) ([]string, error) {
+		rows, err := e.Query(ctx, `SELECT project FROM project_move WHERE state = $1 AND project <> $2`+text, append([]any{state, string(but)}, args...)...)
+		if err != nil {
+			return nil, err
+		}
+		return pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if all, err = ask(` ORDER BY project`); err != nil || len(all) == 0 {
+		return nil, err
+	}
+	idle, err := ask(` AND began_at < $3 FOR UPDATE SKIP LOCKED`, millis(e.server.clock.now().Add(-moveYoung)))
+	return slices.DeleteFunc(all, func(p string) bool { return slices.Contains(idle, p) }), err
 }
 
 // awaitServers fails unless each server that runs on one of the databases serves the other one as well. One of a version that
@@ -814,6 +844,9 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	}
 	// Servers say every few seconds which keys they use. That it is known of the project's is no harm without it.
 	if err := m.to.in(ctx, func() error {
+		if err := m.to.standAtMost(ctx, 0); err != nil {
+			return err
+		}
 		_, err := m.tables(ctx, func(t movedTable) bool { return t.name == "made_with" })
 		return err
 	}); err != nil {
@@ -965,6 +998,10 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	if err := m.fit(ctx); err != nil {
 		return 0, err
 	}
+	sending, err := m.among(ctx, `v.delivery = 1`)
+	if err != nil {
+		return 0, err
+	}
 	if err := m.step("fitted"); err != nil {
 		return 0, err
 	}
@@ -973,7 +1010,7 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	if err := m.to.standAtMost(ctx, moveLimit); err != nil { // others write what we lock from here on
+	if err := m.to.standAtMost(ctx, m.stand); err != nil { // others write what we lock from here on
 		return 0, err
 	}
 	if n, err = m.tables(ctx, func(t movedTable) bool { return t.shared() && t.name != "made_with" }); err != nil {
@@ -989,7 +1026,7 @@ func (m *projectMove) copy(ctx context.Context) (rows int, err error) {
 	if err := m.to.note(ctx, &m.ProjectMoving, fmt.Sprintf("from shard %s to shard %s: %d rows copied", m.From.Name, m.To.Name, rows)); err != nil {
 		return 0, err
 	}
-	if err := m.lease(ctx); err != nil { // as late as can be: it begins with the turn
+	if err := m.lease(ctx, sending); err != nil { // as late as can be: it begins with the turn
 		return 0, err
 	}
 	return rows, m.to.tell(ctx)
@@ -1113,16 +1150,12 @@ func (m *projectMove) fit(ctx context.Context) error {
 }
 
 // lease gives each attempt under way a lease in which whoever has it can settle it in the other database.
-func (m *projectMove) lease(ctx context.Context) error {
-	sending, err := m.among(ctx, `v.delivery = 1`)
-	if err != nil {
-		return err
-	}
+func (m *projectMove) lease(ctx context.Context, sending [][]byte) error {
 	until := millis(m.to.server.clock.now().Add(arrivedLease))
 	if _, err := m.to.Exec(ctx, `UPDATE verification SET due_at = greatest(due_at, $2) WHERE delivery = 1 AND id = ANY ($1)`, sending, until); err != nil {
 		return err
 	}
-	_, err = m.to.Exec(ctx, `INSERT INTO retry (due, id) SELECT due_at, id FROM verification WHERE delivery = 1 AND id = ANY ($1) ORDER BY 1, 2 ON CONFLICT DO NOTHING`, sending)
+	_, err := m.to.Exec(ctx, `INSERT INTO retry (due, id) SELECT due_at, id FROM verification WHERE delivery = 1 AND id = ANY ($1) ORDER BY 1, 2 ON CONFLICT DO NOTHING`, sending)
 	return err
 }
 
@@ -1228,7 +1261,7 @@ func (m *projectMove) clearTable(ctx context.Context, t movedTable) error {
 func (m *projectMove) clearRows(ctx context.Context, table, where string) error {
 	for n := int64(1); n > 0; { // fewer than a step may be because others deleted some, or changed them
 		if err := m.whileLeaving(ctx, func() error {
-			tag, err := m.from.Exec(ctx, `DELETE FROM `+table+` WHERE ctid = ANY (ARRAY(SELECT ctid FROM `+table+` WHERE `+where+` LIMIT $1))`, clearStep)
+			tag, err := m.from.Exec(ctx, `DELETE FROM `+table+` WHERE ctid = ANY (ARRAY(SELECT ctid FROM `+table+` WHERE `+where+` LIMIT $1)) AND `+where, clearStep)
 			n = tag.RowsAffected()
 			return err
 		}); err != nil {
@@ -1337,8 +1370,10 @@ func abort(ctx context.Context, w ProjectMoving, id []byte) error {
 		return errOther
 	case was.state == stateLeaving:
 		return ErrTurned
-	case was.state != stateMoving:
+	case was.state != stateMoving && id == nil:
 		return m.forget(ctx)
+	case was.state != stateMoving:
+		return errOther
 	case was.other != m.To.Name:
 		return fmt.Errorf("the project is being moved from shard %s to shard %s, not to shard %s", m.From.Name, was.other, m.To.Name)
 	}

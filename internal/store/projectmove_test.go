@@ -872,10 +872,18 @@ func TestMoveProjectHasNoTimeLimit(t *testing.T) {
 			EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = 1', current_database()); END $$`)
 		m.demand(err)
 	}
-	w := m.moving("a", "b")
+	m.stands("a", "b")
+}
+
+// stands has a move stand still while it copies for longer than it may elsewhere.
+func (m *moveTest) stands(from, to string) {
+	m.t.Helper()
+	const limit = 3 * time.Second
+	w := m.moving(from, to)
+	w.Stand(limit)
 	w.At(func(step string) error {
-		if step == "fitted" { // both are in their transactions
-			time.Sleep(50 * time.Millisecond) // longer than the databases' limit
+		if step == "copied made_with" || step == "fitted" { // both are in their transactions
+			time.Sleep(limit + time.Second)
 		}
 		return nil
 	})
@@ -1221,20 +1229,18 @@ func TestAMoveStandsStillForAShortTime(t *testing.T) {
 	}
 }
 
-// A project doesn't move while another one moves the other way: the two would wait for each other. A command that ended before its fence is
-// taken back by --abort.
+// A project doesn't move while another one moves the other way: the two would wait for each other. A move that was killed is in nobody's way, and
+// is taken back by --abort, also before its fence.
 func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
 	t.Parallel()
 	m := twoShards(t, 1)
 	other := m.moving("b", "a")
 	other.Project = "r"
-	for _, test := range []struct{ stopped, want string }{
-		{"expected", "project r is being moved to shard a"},
-		{"fenced", "project r is being moved from shard b"},
-	} {
+	stop := func(at string) {
+		t.Helper()
 		w := other
 		w.At(func(step string) error {
-			if step == test.stopped {
+			if step == at {
 				return errors.New("crash")
 			}
 			return nil
@@ -1242,30 +1248,64 @@ func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
 		if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
 			t.Fatalf("got %v", err)
 		}
-		if test.stopped == "fenced" { // of its two rows, one alone is enough
-			_, err := m.db("a").Exec(`UPDATE project_move SET project = 'hidden'`)
-			m.demand(err)
-			_, err = m.db("a").Exec(`UPDATE project_move SET state = 'moved'`)
-			m.demand(err)
-		}
-		if _, err := store.MoveProject(ctx, m.moving("a", "b")); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "--abort") {
-			t.Errorf("stopped at %q: got %v, want that %s", test.stopped, err, test.want)
+	}
+	refused := func(want string) {
+		t.Helper()
+		if _, err := store.MoveProject(ctx, m.moving("a", "b")); err == nil || !strings.Contains(err.Error(), "project r is being moved "+want) {
+			t.Errorf("got %v, want that it is being moved %s", err, want)
 		}
 		if decides, err := m.here(m.stores["a"]); !decides || err != nil {
-			t.Errorf("stopped at %q: the project decides: %t, its key: %v", test.stopped, decides, err)
-		}
-		if test.stopped == "fenced" {
-			_, err := m.db("a").Exec(`UPDATE project_move SET project = 'r', state = 'arriving'`)
-			m.demand(err)
-		}
-		m.demand(store.AbortProjectMove(ctx, other))
-		if err := store.AbortProjectMove(ctx, other); err == nil || !strings.Contains(err.Error(), "isn't being moved") {
-			t.Errorf("stopped at %q, an abort once more: got %v", test.stopped, err)
+			t.Errorf("after that the project decides: %t, its key: %v", decides, err)
 		}
 	}
-	_, err := store.MoveProject(ctx, m.moving("a", "b"))
+	old := func(shard string) { // it was killed long ago
+		t.Helper()
+		_, err := m.db(shard).Exec(`UPDATE project_move SET began_at = 1 WHERE project = 'r'`)
+		m.demand(err)
+	}
+	allowed := func() {
+		t.Helper()
+		m.stopAt("a", "b", "fenced")
+		m.demand(store.AbortProjectMove(ctx, m.moving("a", "b")))
+	}
+
+	stop("expected")
+	refused("to shard a")
+	old("a")
+	allowed()
+	m.demand(store.AbortProjectMove(ctx, other))
+	if err := store.AbortProjectMove(ctx, other); err == nil || !strings.Contains(err.Error(), "isn't being moved") {
+		t.Errorf("an abort once more: got %v", err)
+	}
+
+	stop("fenced")
+	refused("to shard a")
+	old("a")
+	refused("from shard b")
+	old("b")
+	allowed()
+	runs, err := m.db("b").Begin()
 	m.demand(err)
-	_, err = store.MoveProject(ctx, other)
+	_, err = runs.Exec(`SELECT FROM project_move WHERE project = 'r' FOR SHARE`) // as it copies
+	m.demand(err)
+	refused("from shard b")
+	m.demand(runs.Rollback())
+	m.demand(store.AbortProjectMove(ctx, other))
+
+	// Of two that begin together, one at least is refused.
+	w := m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "expected" {
+			_, err := m.db("a").Exec(`INSERT INTO project_move (project, state, id, other, began_at) VALUES ('r', 'arriving', '\x01', 'b', $1) ON CONFLICT (project) DO UPDATE SET state = 'arriving', began_at = excluded.began_at`, time.Now().UnixMilli())
+			return err
+		}
+		return nil
+	})
+	if _, err := store.MoveProject(ctx, w); err == nil || !strings.Contains(err.Error(), "project r is being moved to shard a") {
+		t.Errorf("got %v, want that another project is being moved", err)
+	}
+	m.demand(store.AbortProjectMove(ctx, other))
+	_, err = store.MoveProject(ctx, m.moving("a", "b"))
 	m.demand(err)
 }
 
