@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +39,7 @@ const (
 	crashCommits  = "COUNTERSIGN_TEST_COMMITS" // how late the child's commits begin
 	crashAnswers  = "COUNTERSIGN_TEST_ANSWERS" // how long after a commit its callers hear of it
 	crashPrices   = "COUNTERSIGN_TEST_PRICES"  // set: verifications and messages have a price
+	crashCalls    = "COUNTERSIGN_TEST_CALLS"   // how many messages its carrier takes at once
 )
 
 // handedOver is one message as the parent gets it.
@@ -60,6 +62,9 @@ type phoneCarrier struct{ name string }
 // crashConfig is the child's: its messages go to the parent, and its commits may be slow.
 func crashConfig(c *system.Config) {
 	c.Carriers[0].Carrier = phoneCarrier{c.Carriers[0].Carrier.Name()}
+	if n, err := strconv.Atoi(os.Getenv(crashCalls)); err == nil {
+		c.Carriers[0].Concurrency = n
+	}
 	if os.Getenv(crashPrices) != "" {
 		c.Prices.Currency = "EUR"
 		c.Prices.Verifications, _ = money.NewTable([]money.Rule{{Each: 41_003}})
