@@ -24,10 +24,6 @@ RACESHARE  ?= 1
 # run at once than there are processors; fewer with the race detector, which makes them work and takes gigabytes.
 PARALLEL   ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 8
 RACING     ?= -p $$(( 1 + $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
-# All but the race detector builds as a release does: so each package is compiled once, also for tests that build the program.
-export CGO_ENABLED = 0
-export GOFLAGS    := $(filter-out -trimpath,$(shell go env GOFLAGS)) -trimpath
-check race long: export CGO_ENABLED = 1
 # Those that take longest are first, so that none of them runs alone at the end.
 PACKAGES    = ./cmd/countersign ./internal/store ./internal/carrier/sip ./...
 # The race detector watches our code and all that it uses, but for SQLite in Go, which is made from C: watched, tests
