@@ -125,7 +125,7 @@ func (c *projectMove) find(w world, all []store.Shard) (m store.ProjectMoving, t
 	m.From = from
 	if c.Abort && c.To == "" {
 		if !begun {
-			return m, false, fmt.Errorf("project %s isn't being moved", m.Project)
+			return m, false, fmt.Errorf("project %s isn't being moved; to take back a move that was killed before it began, say --to as well", m.Project)
 		}
 		c.To = moves[m.Project].Other
 	}

@@ -121,6 +121,9 @@ func TestOneServerOfTwoShards(t *testing.T) {
 		var list struct{ Objects []any }
 		p.into(&list, p.mfa("GET", "applications", ""))
 	}
+	if strings.Contains(a.stderr.String(), `"route":"none","status":200`) {
+		t.Errorf("the log doesn't say which route a request took:\n%s", a.stderr)
+	}
 	for what, p := range map[string]*process{"another shard's key": a.as(a.Project, b.Token), "nobody's key": a.as(a.Project, "cs_nobody"), "no key": a.as("", "")} {
 		if resp, _, err := p.post("sms", `{"to":"+12025550100"}`); err != nil || resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: got %v, %v; want 401", what, resp, err)

@@ -96,10 +96,10 @@ func WithLate(ctx context.Context, late func() bool) context.Context {
 	return context.WithValue(ctx, lateKey{}, late)
 }
 
-// unknown is the answer to who has a key that isn't here. It is [verify.ErrMoving] where nobody can tell that it is nowhere: see [WithLate].
+// unknown is the answer to who has a key that isn't here. It is [verify.ErrBusy] where nobody can tell that it is nowhere: see [WithLate].
 func unknown(ctx context.Context) error {
 	if late, ok := ctx.Value(lateKey{}).(func() bool); ok && late() {
-		return verify.ErrMoving
+		return verify.ErrBusy
 	}
 	return verify.ErrUnauthenticated
 }
@@ -116,8 +116,8 @@ func (s *Service) Authenticate(ctx context.Context, p verify.ProjectID, key veri
 	return acct, nil
 }
 
-// AuthenticateKey returns the account that a key opens, of whatever project, or [verify.ErrUnauthenticated]. It fails with [verify.ErrMoving]
-// where nobody can tell.
+// AuthenticateKey returns the account that a key opens, of whatever project, or [verify.ErrUnauthenticated]. It fails with [verify.ErrBusy]
+// where nobody can tell: see [WithLate].
 func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*verify.Account, error) {
 	hash, now := HashKey(key), s.now()
 	cached, met := s.accounts.Get(hash)

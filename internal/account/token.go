@@ -98,10 +98,10 @@ func (s *Service) consumer(ctx context.Context, r RefreshRequest) (Key, error) {
 	// Without a key this compares with nothing, so that it takes as long.
 	given := HashKey(r.ConsumerSecret)
 	right := subtle.ConstantTimeCompare(given[:], k.ConsumerSecret[:]) == 1
-	if err != nil {
+	if !right || err != nil {
 		return Key{}, unknown(ctx)
 	}
-	if !right || r.ConsumerKey == "" || !k.RevokedAt.IsZero() || !k.EndsAt.IsZero() && !s.now().Before(k.EndsAt) {
+	if r.ConsumerKey == "" || !k.RevokedAt.IsZero() || !k.EndsAt.IsZero() && !s.now().Before(k.EndsAt) {
 		return Key{}, verify.ErrUnauthenticated
 	}
 	return k, nil

@@ -458,8 +458,11 @@ func (l *lane) runAlone(o op) (err error) {
 	defer cancel()
 	tx, err := l.begin(ctx, &o)
 	if err != nil {
-		if errors.Is(err, verify.ErrMoving) {
+		switch {
+		case errors.Is(err, verify.ErrMoving):
 			return err
+		case raced(err): // by who writes a fence
+			return fmt.Errorf("%w: begin: %w", verify.ErrBusy, err)
 		}
 		return away("begin", err)
 	}

@@ -65,7 +65,7 @@ func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
 //
 // On Citus a transaction's snapshot is always older than its first lock there. So it locks the row that each fence writes:
 // that fails if a fence came after the snapshot, and a fence that comes later waits for the transaction. Who writes a fence may stand still,
-// or its commit may be in doubt. Then all projects' transactions fail here, as if others were faster, and nobody takes the database for away.
+// or its commit may be in doubt. Then all projects' transactions fail here soon, as if others were faster.
 func passFence(ctx context.Context, tx *sql.Tx, citus bool, p verify.ProjectID) error {
 	lock := `LOCK TABLE project_move IN ACCESS SHARE MODE`
 	if citus {

@@ -176,7 +176,11 @@ func (m *projectMove) finish(ctx context.Context) error {
 	if err == nil {
 		err = m.clear(ctx)
 	}
-	if err != nil && !errors.Is(err, errLostTurn) && !errors.Is(err, errFaster) && !errors.Is(err, errHeld) {
+	switch {
+	case err == nil, errors.Is(err, errLostTurn), errors.Is(err, errFaster):
+	case errors.Is(err, errHeld):
+		err = fmt.Errorf("run the command again, to see whether the project is on shard %s, and to delete what is left on shard %s: %w", m.To.Name, m.From.Name, err)
+	default:
 		err = fmt.Errorf("the project is on shard %s, and works; run the command again, to delete what is left on shard %s: %w", m.To.Name, m.From.Name, err)
 	}
 	return err
@@ -326,6 +330,9 @@ func (e *moveEnd) prepare(ctx context.Context) error {
 		pgx.QueryExecModeSimpleProtocol, fmt.Sprint(moveLimit.Milliseconds()), fmt.Sprint(e.stand.Milliseconds())); err != nil {
 		return err
 	}
+	if _, err := e.Exec(ctx, `SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')`); err != nil { // not every version has them
+		return err
+	}
 	if err := refuseLossy(ctx, e.Conn, "the server", `SELECT name, setting FROM pg_settings`); err != nil {
 		return err
 	}
@@ -459,11 +466,12 @@ func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string)
 }
 
 // awaitRow waits until nobody holds the row. On Citus that may be the turn itself, when a server has failed between the phases of its commit:
-// what is read is then the row of before. Citus ends such a commit within a minute, or when it is asked to by who may, of the server that began it.
+// what is read is then the row of before. Citus ends such a commit within a minute. It does so at once if it is asked by a role that may, and by way
+// of the server that began the commit.
 func (e *moveEnd) awaitRow(ctx context.Context, p verify.ProjectID) error {
-	limit := moveLimit
+	limit, pause := moveLimit, 10*gateLook
 	if e.onCitus() {
-		limit = doubtLimit
+		limit, pause = doubtLimit, time.Second
 	}
 	for until := time.Now().Add(limit); ; {
 		err := e.in(ctx, func() error {
@@ -485,18 +493,18 @@ func (e *moveEnd) awaitRow(ctx context.Context, p verify.ProjectID) error {
 			}
 		}
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// doubtLimit is longer than Citus takes by itself to end a commit that is in doubt, as it comes.
+// doubtLimit is longer than Citus takes by itself to end a commit that is in doubt, unless citus.recover_2pc_interval says otherwise.
 const doubtLimit = 75 * time.Second
 
 // errHeld says that a lock wasn't to be had.
-var errHeld = errors.New("another command that moves the project still runs: stop it first")
+var errHeld = errors.New("another command still moves this project, or one from or to the same shard: wait for it, or stop it")
 
 // in runs f in a transaction.
 func (e *moveEnd) in(ctx context.Context, f func() error) error {
@@ -563,7 +571,7 @@ func (m *projectMove) begin(ctx context.Context) (known bool, err error) {
 	}
 	if err := m.putUp(ctx); err != nil {
 		if pgCode(err) == codeLockTimeout {
-			err = fmt.Errorf("another command, perhaps one that moves another project, holds a lock in shard %s: run this one again after it: %w", m.From.Name, err)
+			err = fmt.Errorf("shard %s: %w: %w", m.From.Name, errHeld, err)
 		}
 		return false, errors.Join(err, m.unexpect())
 	}
@@ -698,8 +706,27 @@ func (m *projectMove) checkOthers(ctx context.Context) error {
 	return nil
 }
 
-// moveYoung is for how long a move is taken for one that runs, though it holds no row yet.
-const moveYoung = time.Minute
+// checkOthersHeld does so when the move holds its own rows: of two that hold theirs, one at least sees the other. It keeps no lock.
+func (m *projectMove) checkOthersHeld(ctx context.Context) error {
+	ends := []*moveEnd{m.from, m.to}
+	for _, e := range ends {
+		if _, err := e.Exec(ctx, `SAVEPOINT looked`); err != nil {
+			return err
+		}
+	}
+	if err := m.checkOthers(ctx); err != nil {
+		return err
+	}
+	for _, e := range ends {
+		if _, err := e.Exec(ctx, `ROLLBACK TO SAVEPOINT looked`); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveYoung is for how long a move is taken for one that runs, though it holds no row yet: longer than the waits before that take.
+const moveYoung = 3 * time.Minute
 
 // underWay returns the projects but one whose row says a state, and whose moves run: they hold that row, or have just begun.
 func (e *moveEnd) underWay(ctx context.Context, state string, but verify.ProjectID) (all []string, err error) {
@@ -813,6 +840,9 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	if !up.is(stateMoving, m.id) {
 		return 0, fmt.Errorf("the fence isn't up on shard %s: the move was aborted, or its commit is late", m.From.Name)
 	}
+	if err := m.checkOthers(ctx); err != nil { // if this move goes on, it wasn't in others' way meanwhile
+		return 0, err
+	}
 	if err := m.awaitOlder(ctx, moveLimit); err != nil {
 		return 0, err
 	}
@@ -855,6 +885,9 @@ func (m *projectMove) bring(ctx context.Context) (rows int, err error) {
 	err = m.to.in(ctx, func() error {
 		turned, err := m.holdTarget(ctx)
 		if err != nil || turned {
+			return err
+		}
+		if err := m.checkOthersHeld(ctx); err != nil {
 			return err
 		}
 		if err := m.to.standAtMost(ctx, 0); err != nil {

@@ -1305,7 +1305,23 @@ func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
 		t.Errorf("got %v, want that another project is being moved", err)
 	}
 	m.demand(store.AbortProjectMove(ctx, other))
-	_, err = store.MoveProject(ctx, m.moving("a", "b"))
+
+	// One that goes on isn't young. Beside one that runs it gives up, and its fence comes down.
+	stop("fenced")
+	old("a")
+	old("b")
+	w = m.moving("a", "b")
+	w.At(func(step string) error {
+		if step == "fitted" {
+			if _, err := store.MoveProject(ctx, other); err == nil || !strings.Contains(err.Error(), "project p is being moved") || !strings.Contains(err.Error(), "stays on shard b") {
+				t.Errorf("a move that goes on the other way: got %v", err)
+			}
+		}
+		return nil
+	})
+	_, err = store.MoveProject(ctx, w)
+	m.demand(err)
+	_, err = store.MoveProject(ctx, other)
 	m.demand(err)
 }
 

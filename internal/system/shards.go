@@ -272,7 +272,9 @@ func (s *Shards) Handler(more ...web.Mount) http.Handler {
 			began := time.Now()
 			if p := s.pick(r); p != nil {
 				late := func() bool { return time.Since(began) > account.Remembered }
-				p.open.Load().faces[i].Handler.ServeHTTP(w, r.WithContext(account.WithLate(r.Context(), late)))
+				picked := r.WithContext(account.WithLate(r.Context(), late))
+				defer func() { r.Pattern = picked.Pattern }() // for the log and the metrics
+				p.open.Load().faces[i].Handler.ServeHTTP(w, picked)
 				return
 			}
 			away.Handler.ServeHTTP(w, r)
