@@ -88,16 +88,24 @@ func TestAnotherProjectsStartsDoNotWaitForABudget(t *testing.T) {
 	<-held
 	var next atomic.Int64
 	next.Store(10)
-	const holding = 3 * time.Second
+	const holding = 15 * time.Second // less than a server may stand still in a transaction
 	end := time.Now().Add(holding)
-	for i := range 8 {
+	var others sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 { // of the budget
 		all.Go(func() {
 			for time.Now().Before(end) {
-				v, began := bound(int(next.Add(1))), time.Now()
-				if i < 4 { // of the budget
-					quick.Start(ctx, v, verify.Limits{}, time.Minute)
-					continue
+				select {
+				case <-done:
+					return
+				default:
+					quick.Start(ctx, bound(int(next.Add(1))), verify.Limits{}, time.Minute)
 				}
+			}
+		})
+		others.Go(func() {
+			for n := 0; n < 50 && time.Now().Before(end); n++ {
+				v, began := bound(int(next.Add(1))), time.Now()
 				v.Project, v.Toll.Bound = "q", false
 				err := quick.Start(ctx, v, verify.Limits{}, time.Minute)
 				if d := time.Since(began); err != nil || d > holding/2 {
@@ -107,7 +115,9 @@ func TestAnotherProjectsStartsDoNotWaitForABudget(t *testing.T) {
 			}
 		})
 	}
-	time.AfterFunc(time.Until(end), func() { close(let) })
+	others.Wait()
+	close(done)
+	close(let)
 	all.Wait()
 }
 
