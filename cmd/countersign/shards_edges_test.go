@@ -74,7 +74,7 @@ func TestAKeysetOfTwoShards(t *testing.T) {
 // An operator changes the policy of one shard by the operations listener. The other shard keeps its own.
 func TestOperationsOfTwoShards(t *testing.T) {
 	t.Parallel()
-	s := installShards(t)
+	s := installShards(t, patient)
 	a, _ := s.served()
 	operator, err := readOperator(filepath.Join(s.dir, "data"))
 	if err != nil {
