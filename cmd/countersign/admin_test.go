@@ -40,7 +40,7 @@ func (in *installation) fails(wantExit int, args ...string) string {
 	if err := cmd.Start(); err != nil {
 		in.t.Fatal(err)
 	}
-	serves := time.AfterFunc(patience, func() { cmd.Process.Kill() }) // what should have been refused
+	serves := time.AfterFunc(patience, func() { cmd.Process.Kill() }) // the program serves, though it should have refused
 	defer serves.Stop()
 	cmd.Wait()
 	if got := cmd.ProcessState.ExitCode(); got != wantExit || stdout.Len() > 0 {

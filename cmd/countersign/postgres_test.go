@@ -134,10 +134,15 @@ func guessBy(turn int, p *process, id, typed string) string {
 	return guessOnce(p, "", id, typed)
 }
 
-// guessAgainBy guesses by them until it isn't told that the database is away. A guess whose answer was lost may count as well.
+// guessAgainBy repeats guessBy while the server answers that the database is away. A guess whose answer was lost may count as well.
 func guessAgainBy(turn int, p *process, id, typed string) (got string) {
+	return unlessAway(func() string { return guessBy(turn, p, id, typed) })
+}
+
+// unlessAway repeats a guess while the server answers that the database is away.
+func unlessAway(guess func() string) (got string) {
 	within(patience, func() bool {
-		got = guessBy(turn, p, id, typed)
+		got = guess()
 		return got != "503 Service Unavailable"
 	})
 	return got
@@ -147,11 +152,7 @@ func guessAgainBy(turn int, p *process, id, typed string) (got string) {
 // The key makes all of them the same guess, also when only the answer got lost.
 func guessSurely(p *process, id, typed string) (got string) {
 	key := verify.NewID(time.Now()).String()
-	within(patience, func() bool {
-		got = guessOnce(p, key, id, typed)
-		return got != "503 Service Unavailable"
-	})
-	return got
+	return unlessAway(func() string { return guessOnce(p, key, id, typed) })
 }
 
 // guessOnce makes a guess by /v1. An empty key is none.

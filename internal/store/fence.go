@@ -21,9 +21,9 @@ import (
 // writer each group compares with the one that its connection knows: see postgresSession.load. Then the connection is
 // made again, and reads which projects are fenced. A transaction that runs alone, and writes rows of a project, asks.
 //
-// A group that has read the watermark before may still commit. It holds a lock on that table until then, and what runs alone holds
-// one on project_move: whoever puts up a fence waits until all are gone that held one of these then. On Citus the
-// worker has the groups' locks, and a transaction that runs alone locks a row instead: see passFence.
+// A group that has read the watermark before may still commit. It holds a lock on that table until then. A transaction that runs alone holds a
+// lock on project_move. After the fence is committed, the move waits until all transactions have ended that held one of these locks.
+// On Citus the worker has the groups' locks, and a transaction that runs alone locks a row instead: see passFence.
 
 // A fence is the projects that are fenced.
 type fence map[verify.ProjectID]bool
@@ -64,8 +64,8 @@ func readFence(ctx context.Context, conn *pgx.Conn) (fence, error) {
 // the table first, so that its snapshot isn't older than its lock.
 //
 // On Citus a transaction's snapshot is always older than its first lock there. So it locks the row that each fence writes:
-// that fails if a fence came after the snapshot, and a fence that comes later waits for the transaction. Who writes a fence may stand still,
-// or its commit may be in doubt. Then all projects' transactions fail here soon, as if others were faster.
+// that fails if a fence came after the snapshot, and a fence that comes later waits for the transaction. The command that writes a fence
+// may stand still, or its commit may be in doubt. Then the transactions of all projects fail here soon, as if others were faster.
 func passFence(ctx context.Context, tx *sql.Tx, citus bool, p verify.ProjectID) error {
 	lock := `LOCK TABLE project_move IN ACCESS SHARE MODE`
 	if citus {

@@ -389,8 +389,8 @@ func (e *moveEnd) enter(ctx context.Context) error {
 	return err
 }
 
-// standAtMost has the database end the transaction if we stand still for longer than that; 0 is for ever. While a database waits for the
-// other one, it looks as if we did.
+// standAtMost has the database end the transaction if the command sends nothing for longer than a limit; 0 is no limit. The command sends
+// nothing to one database while it waits for the other one, too.
 func (e *moveEnd) standAtMost(ctx context.Context, limit time.Duration) error {
 	_, err := e.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = `+fmt.Sprint(limit.Milliseconds()))
 	return err
@@ -465,9 +465,9 @@ func (e *moveEnd) readMove(ctx context.Context, p verify.ProjectID, lock string)
 	return r, err
 }
 
-// awaitRow waits until nobody holds the row. On Citus that may be the turn itself, when a server has failed between the phases of its commit:
-// what is read is then the row of before. Citus ends such a commit within a minute. It does so at once if it is asked by a role that may, and by way
-// of the server that began the commit.
+// awaitRow waits until no transaction holds the row. On Citus the turn itself may hold it, when a server has failed between the phases of the
+// turn's commit. Readers see the old row until that commit ends. Citus ends it within a minute, or immediately when a role that may
+// asks the server that began it.
 func (e *moveEnd) awaitRow(ctx context.Context, p verify.ProjectID) error {
 	limit, pause := moveLimit, 10*gateLook
 	if e.onCitus() {

@@ -1039,7 +1039,12 @@ func TestTheSlowerOfTwoMovesLeavesNothing(t *testing.T) {
 // stopAt runs a move up to a step, as if the command had ended there.
 func (m *moveTest) stopAt(from, to, step string) {
 	m.t.Helper()
-	w := m.moving(from, to)
+	m.stop(m.moving(from, to), step)
+}
+
+// stop does so with any move.
+func (m *moveTest) stop(w store.ProjectMoving, step string) {
+	m.t.Helper()
 	w.At(func(at string) error {
 		if at == step {
 			return errors.New("crash")
@@ -1218,7 +1223,8 @@ func TestAMessageUnderWayGetsALeaseFromTheTurnOn(t *testing.T) {
 	}
 }
 
-// A database doesn't wait for ever for a command that stands still, but while it copies: another one waits for the row that it locks.
+// A database ends a transaction of a move that stands still, because other transactions wait for the rows that the move locks. Only the copy
+// has no limit.
 func TestAMoveStandsStillForAShortTime(t *testing.T) {
 	t.Parallel()
 	m := twoShards(t, 1)
@@ -1238,16 +1244,7 @@ func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
 	other.Project = "r"
 	stop := func(at string) {
 		t.Helper()
-		w := other
-		w.At(func(step string) error {
-			if step == at {
-				return errors.New("crash")
-			}
-			return nil
-		})
-		if _, err := store.MoveProject(ctx, w); !errors.Is(err, store.ErrCrash) {
-			t.Fatalf("got %v", err)
-		}
+		m.stop(other, at)
 	}
 	refused := func(want string) {
 		t.Helper()
@@ -1306,7 +1303,7 @@ func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
 	}
 	m.demand(store.AbortProjectMove(ctx, other))
 
-	// One that goes on isn't young. Beside one that runs it gives up, and its fence comes down.
+	// A killed move that goes on isn't young any more. It gives up while another move runs the other way, and takes its fence down.
 	stop("fenced")
 	old("a")
 	old("b")
