@@ -8,7 +8,8 @@ import (
 // No prompt of any language is more than 2 dB louder or quieter than it should be, and none is cut at its peaks.
 func TestPromptsAreEquallyLoud(t *testing.T) {
 	t.Parallel()
-	for locale, v := range voices() {
+	for locale, read := range voices {
+		v := read()
 		for name, sound := range v {
 			pcm := Linear(sound)
 			if off := loud(pcm) - Loudness; math.Abs(off) > 2 {

@@ -21,8 +21,8 @@ var symbolFiles = map[string]string{
 
 // readRecordings reads an operator's own recordings: folders that are named as locales, with a file for each prompt, such
 // as de/intro.wav, de/7.wav, de/a.wav and de/at.wav. It returns all voices, with those prompts in place of the program's.
-func readRecordings(dir string) (map[string]voice, error) {
-	all := maps.Clone(voices())
+func readRecordings(dir string) (map[string]func() voice, error) {
+	all := maps.Clone(voices)
 	if dir == "" {
 		return all, nil
 	}
@@ -36,10 +36,11 @@ func readRecordings(dir string) (map[string]voice, error) {
 		return nil, errors.New("must be a folder that the server may read")
 	}
 	for _, folder := range folders {
-		base, ok := voices()[folder.Name()]
+		read, ok := voices[folder.Name()]
 		if !ok {
-			return nil, fmt.Errorf("%s: must be a folder with the name of one of %s", folder.Name(), strings.Join(slices.Sorted(maps.Keys(voices())), " "))
+			return nil, fmt.Errorf("%s: must be a folder with the name of one of %s", folder.Name(), strings.Join(slices.Sorted(maps.Keys(voices)), " "))
 		}
+		base := read()
 		v := maps.Clone(base)
 		files, err := os.ReadDir(filepath.Join(dir, folder.Name()))
 		if err != nil {
@@ -55,7 +56,7 @@ func readRecordings(dir string) (map[string]voice, error) {
 				return nil, fmt.Errorf("%s: %w", at, err)
 			}
 		}
-		all[folder.Name()] = v
+		all[folder.Name()] = func() voice { return v }
 	}
 	return all, nil
 }

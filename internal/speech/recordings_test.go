@@ -30,7 +30,7 @@ func TestOwnRecordings(t *testing.T) {
 	}
 	s := speaker(t, Config{Times: 1, Recordings: dir})
 	script := s.Script(t.Context(), "de", nil, "7A@1").Code
-	own := s.voices["de"]
+	own := s.voices["de"]()
 	for i, name := range []string{intro, "7", "A", "@", zwo, word + "B"} {
 		sound := own[name]
 		if n := len(beeps(i+1)) - Rate/10; len(sound) < n-Rate/20 || len(sound) > n+Rate/20 { // its last pause is cut
@@ -43,10 +43,10 @@ func TestOwnRecordings(t *testing.T) {
 			t.Errorf("%s isn't heard", name)
 		}
 	}
-	if !bytes.Contains(script, voices()["de"]["1"]) {
+	if !bytes.Contains(script, voices["de"]()["1"]) {
 		t.Error("a prompt without a recording isn't the program's")
 	}
-	if got := s.Script(t.Context(), "es-MX", nil, "1").Again; !bytes.Contains(got, s.voices["es-419"][repeat]) || bytes.Equal(s.voices["es-419"][repeat], voices()["es-419"][repeat]) {
+	if got := s.Script(t.Context(), "es-MX", nil, "1").Again; !bytes.Contains(got, s.voices["es-419"]()[repeat]) || bytes.Equal(s.voices["es-419"]()[repeat], voices["es-419"]()[repeat]) {
 		t.Error("a recording of a variant isn't heard")
 	}
 	if !bytes.Equal(s.Script(t.Context(), "en", nil, "7").Code, speaker(t, Config{Times: 1}).Script(t.Context(), "en", nil, "7").Code) {

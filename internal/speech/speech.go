@@ -55,8 +55,8 @@ func (c Config) Check() (field, problem string) {
 // A Speaker makes the sound of calls. It is safe for concurrent use.
 type Speaker struct {
 	Config
-	voices map[string]voice // by locale
-	engine *engine          // may be nil
+	voices map[string]func() voice // by locale
+	engine *engine                 // may be nil
 	spoken *lru.Cache[text, []byte]
 	mute   sync.Once // logs only the first text that can't be spoken
 }
@@ -132,7 +132,7 @@ func (s *Speaker) voice(locale string) (name string, v voice) {
 	if !ok {
 		name, _ = Match(s.Locale)
 	}
-	return name, s.voices[name]
+	return name, s.voices[name]()
 }
 
 // silent logs the first text that can't be spoken.

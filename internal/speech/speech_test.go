@@ -42,9 +42,9 @@ func TestEveryLocaleCanSayEveryCode(t *testing.T) {
 			t.Errorf("there are no prompts for %s", want)
 		}
 	}
-	for locale := range voices() {
+	for locale := range voices {
 		for _, name := range names {
-			if n := len(voices()[locale][name]); n < Rate/20 || n > 4*Rate {
+			if n := len(voices[locale]()[name]); n < Rate/20 || n > 4*Rate {
 				t.Errorf("%s: %q takes %d samples", locale, name, n)
 			}
 		}
@@ -55,9 +55,9 @@ func TestEveryLocaleCanSayEveryCode(t *testing.T) {
 // codes that nobody can type.
 func TestPromptsDiffer(t *testing.T) {
 	t.Parallel()
-	for locale := range voices() {
+	for locale := range voices {
 		seen := map[string]string{}
-		for name, sound := range voices()[locale] {
+		for name, sound := range voices[locale]() {
 			if strings.HasPrefix(name, word) {
 				continue
 			}
@@ -75,18 +75,18 @@ func heard(t *testing.T, locale string, sound []byte) string {
 	var names []string
 	for len(sound) > 0 {
 		best := ""
-		for name, prompt := range voices()[locale] {
+		for name, prompt := range voices[locale]() {
 			// The race detector looks at all that is compared: at a few bytes, mostly.
 			if start := prompt[:min(len(prompt), 80)]; !bytes.HasPrefix(sound, start) {
 				continue
 			}
-			if bytes.HasPrefix(sound, prompt) && len(prompt) > len(voices()[locale][best]) {
+			if bytes.HasPrefix(sound, prompt) && len(prompt) > len(voices[locale]()[best]) {
 				best = name
 			}
 		}
 		switch {
 		case best != "":
-			names, sound = append(names, best), sound[len(voices()[locale][best]):]
+			names, sound = append(names, best), sound[len(voices[locale]()[best]):]
 		case sound[0] == Silence:
 			sound = sound[1:]
 		default:
@@ -168,7 +168,7 @@ func TestAQuestionNamesWhoAsks(t *testing.T) {
 	file := t.TempDir() + "/log"
 	var log bytes.Buffer
 	s := speaker(t, Config{Engine: testEngine(t, file), Log: slog.New(slog.NewTextHandler(&log, nil))})
-	v := voices()["de"]
+	v := voices["de"]()
 	keys := append(append(pause(nil, aroundCode), v[approve]...), append(pause(nil, aroundCode), v[reject]...)...)
 	for _, name := range []string{"The Shop", "The Shop", "{name} Ltd"} {
 		q := s.Question(t.Context(), "de-AT", name)
@@ -279,14 +279,14 @@ func TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode(t *testing.T) {
 			first = script
 		}
 		before := len(beeps(5)) - 2*Rate/10
-		if n := len(script.Code) - len(voices()["de"].say(code, Config{})); n < lead+before {
+		if n := len(script.Code) - len(voices["de"]().say(code, Config{})); n < lead+before {
 			t.Errorf("%s: the text took %d samples, want at least %d", code, n, lead+before)
 		}
-		if !bytes.Contains(script.Code, voices()["de"].say(code, Config{})) {
+		if !bytes.Contains(script.Code, voices["de"]().say(code, Config{})) {
 			t.Errorf("the call doesn't say %s", code)
 		}
 	}
-	if bytes.Contains(first.Code, voices()["de"][intro]) {
+	if bytes.Contains(first.Code, voices["de"]()[intro]) {
 		t.Error("the standard phrase is in it as well")
 	}
 	got, err := os.ReadFile(log)
@@ -314,7 +314,7 @@ func TestEspeakSpeaksACallersText(t *testing.T) {
 		Times: 1, Engine: strings.Fields("espeak-ng -v {locale} --stdin --stdout"), Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	script := s.Script(t.Context(), "fr", []string{"Bonjour de la part de la société Exemple. Votre code : ", "."}, "42")
-	code := voices()["fr"].say("42", Config{})
+	code := voices["fr"]().say("42", Config{})
 	before, _, ok := bytes.Cut(script.Code, code)
 	if !ok || len(before) < 3*Rate || len(before) > 10*Rate || log.Len() > 0 {
 		t.Errorf("%d samples before the code (found: %v), log %q", len(before), ok, log.String())
@@ -422,7 +422,7 @@ func aToLinear(b byte) int16 {
 
 func TestWAVIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	mu := voices()["en"]["7"]
+	mu := voices["en"]()["7"]
 	pcm, err := ReadWAV(WAV(mu))
 	if err != nil {
 		t.Fatal(err)

@@ -38,28 +38,33 @@ const (
 // the character, in upper case.
 type voice map[string][]byte
 
-// voices returns all voices by locale. It reads them at the first call, because most processes make no calls.
-var voices = sync.OnceValue(load)
+// voices are all voices by locale. Each is read at its first use, because most processes make no calls, and a call
+// speaks one language.
+var voices = embedded()
 
-// load reads the embedded prompts. An error in them is a bug, so load panics.
-func load() map[string]voice {
+func embedded() map[string]func() voice {
 	files, err := assets.ReadDir("assets")
 	if err != nil {
 		panic(err)
 	}
-	all := map[string]voice{}
+	all := map[string]func() voice{}
 	for _, f := range files {
-		data, err := assets.ReadFile(path.Join("assets", f.Name()))
-		if err != nil {
-			panic(err)
-		}
-		v, err := parse(data)
-		if err != nil {
-			panic(fmt.Errorf("speech: %s: %w", f.Name(), err))
-		}
-		all[strings.TrimSuffix(f.Name(), ".prompts")] = v
+		all[strings.TrimSuffix(f.Name(), ".prompts")] = sync.OnceValue(func() voice { return load(f.Name()) })
 	}
 	return all
+}
+
+// load reads embedded prompts. An error in them is a bug, so load panics.
+func load(file string) voice {
+	data, err := assets.ReadFile(path.Join("assets", file))
+	if err != nil {
+		panic(err)
+	}
+	v, err := parse(data)
+	if err != nil {
+		panic(fmt.Errorf("speech: %s: %w", file, err))
+	}
+	return v
 }
 
 // parse reads a file of prompts: one line with name and length for each prompt, an empty line,
@@ -102,7 +107,7 @@ func Encode(prompts map[string][]byte) []byte {
 
 // Locales returns the languages that have prompts, sorted.
 func Locales() (names []string) {
-	for name := range voices() {
+	for name := range voices {
 		if !strings.Contains(name, "-") { // a variant
 			names = append(names, name)
 		}
@@ -125,7 +130,7 @@ func Match(locale string) (string, bool) {
 	if language == "es" && slices.ContainsFunc(parts[1:], func(p string) bool { return slices.Contains(latinAmerica, p) }) {
 		language = "es-419"
 	}
-	_, ok := voices()[language]
+	_, ok := voices[language]
 	return language, ok
 }
 
