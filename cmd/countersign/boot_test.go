@@ -70,7 +70,7 @@ const (
 func TestServeWaitsForItsDatabase(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.New(t)
-	in := installOn(t, cluster.Database(t, ""), patiently)
+	in := installOn(t, cluster.Database(t, ""))
 	cluster.Kill(t)
 	p := in.serveUntil("the database is away")
 	for began := time.Now(); time.Since(began) < 3*openAgain; time.Sleep(openAgain / 10) {
@@ -100,7 +100,7 @@ func TestServeWaitsForASilentDatabase(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.New(t)
 	wire := pgtest.NewWire(t, cluster)
-	in := installOn(t, wire.URL(cluster.Database(t, "")))
+	in := installOn(t, wire.URL(cluster.Database(t, "")), briefly)
 	wire.Cut(true)
 	p := in.serveUntil("the database is away")
 	p.checkWaiting()
@@ -185,10 +185,10 @@ func (in *installation) fail(args ...string) (status int, said string) {
 func TestReplicaWithAnotherKeysetIsNotReady(t *testing.T) {
 	t.Parallel()
 	database := storetest.Database(t)
-	in := installOn(t, database, patiently)
+	in := installOn(t, database)
 	good := in.serve()
 	id, code := startOn(in, good, newNumber(), 3)
-	stranger := installOn(t, database, patiently).serve()
+	stranger := installOn(t, database).serve()
 	stranger.Project, stranger.Token = good.Project, good.Token
 
 	if resp, body := ask(t, stranger.Ops+"/readyz"); resp.StatusCode != 503 || !strings.Contains(body, "the keyset lacks key") {

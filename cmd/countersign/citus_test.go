@@ -35,7 +35,7 @@ func TestReplicasOnCitusRaceForGuessesAndCodes(t *testing.T) {
 	t.Parallel()
 	c := pgtest.NewCitus(t)
 	worker := makeSchema(t, c, "verify_a")
-	in := installOn(t, c.URL(), "schema: verify_a", patiently)
+	in := installOn(t, c.URL(), "schema: verify_a")
 	servers := in.serveReplicas(replicas - 1)
 	in.connect(c.URLBy(c.Workers[worker]), "verify_a")
 	raceForGuesses(t, in, append(servers, in.serve()), 50)
@@ -198,7 +198,7 @@ func TestAPromotedWorkerOfCitusAcceptsNoUsedCode(t *testing.T) {
 	if worker == spared {
 		t.Fatal("one worker holds both schemas: this shows nothing")
 	}
-	in, others := installOn(t, c.URL(), "schema: verify_a", patiently), installOn(t, c.URL(), "schema: verify_b", patiently)
+	in, others := installOn(t, c.URL(), "schema: verify_a"), installOn(t, c.URL(), "schema: verify_b")
 	servers, other := in.serveReplicas(replicas), others.serveReplicas(1)[0]
 	id, code := startOn(others, other, newNumber(), 5)
 	standby := c.Standby(t, worker)
@@ -215,7 +215,7 @@ func TestServersOfCitusThatAreAway(t *testing.T) {
 	c := pgtest.NewCitus(t)
 	worker, other := makeSchema(t, c, "verify_a"), makeSchema(t, c, "verify_b")
 	wire := pgtest.NewWire(t, c.Coordinator)
-	a, b := installOn(t, wire.URL(c.URL()), "schema: verify_a"), installOn(t, c.URLBy(c.Workers[other]), "schema: verify_b")
+	a, b := installOn(t, wire.URL(c.URL()), "schema: verify_a", briefly), installOn(t, c.URLBy(c.Workers[other]), "schema: verify_b", briefly)
 	needy, direct := a.serveReplicas(1)[0], b.serveReplicas(1)[0]
 	b.connect(c.URL(), "verify_b")
 	neighbour := b.serve()

@@ -118,11 +118,17 @@ func thisBinary(args ...string) *exec.Cmd {
 }
 
 // install follows the comment at the top of the example configuration, on free ports. edit changes
-// the file before it is used; nil leaves it.
+// the file before it is used; nil leaves it. It needs no program: to start five takes longer than what they do.
 func install(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(string) string) *installation {
 	t.Helper()
+	return follow(t, binary, edit, (*installation).prepare)
+}
+
+// follow does the same. run is how each command is run.
+func follow(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(string) string, run func(in *installation, args ...string) string) *installation {
+	t.Helper()
 	in := &installation{t: t, dir: t.TempDir(), binary: binary, receiver: newReceiver(t)}
-	text := in.run("config", "example", "--all")
+	text := run(in, "config", "example", "--all")
 	text = strings.NewReplacer(
 		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`,
 		"http://127.0.0.1:9000/messages", in.receiver.URL+"/messages",
@@ -140,8 +146,8 @@ func install(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(stri
 		}
 		storetest.File(t, filepath.Join(data, system.DatabaseFile))
 	}
-	in.run("keyset", "create", "keyset.json")
-	in.run("secret", "create", "gateway.secret")
+	run(in, "keyset", "create", "keyset.json")
+	run(in, "secret", "create", "gateway.secret")
 	secret, err := os.ReadFile(filepath.Join(in.dir, "gateway.secret"))
 	if err != nil {
 		t.Fatal(err)
@@ -149,12 +155,35 @@ func install(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(stri
 	in.receiver.mu.Lock()
 	in.receiver.secret = strings.TrimSpace(string(secret))
 	in.receiver.mu.Unlock()
-	var made texts
-	in.decode(&made, "project", "create", "--config", "countersign.yaml", "--json", "My project")
-	in.project = made["id"]
-	in.decode(&made, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project)
-	in.token = made["token"]
+	in.project = in.made("id", run(in, "project", "create", "--config", "countersign.yaml", "--json", "My project"))
+	in.token = in.made("token", run(in, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project))
 	return in
+}
+
+// made returns a member of what a command with --json has said that it made.
+func (in *installation) made(member, said string) string {
+	in.t.Helper()
+	var all texts
+	if err := json.Unmarshal([]byte(said), &all); err != nil || all[member] == "" {
+		in.t.Fatalf("%s: %v in %s", member, err, said)
+	}
+	return all[member]
+}
+
+// prepare runs a command in this process and returns what it prints. It knows the files of an installation.
+func (in *installation) prepare(args ...string) string {
+	in.t.Helper()
+	here := slices.Clone(args)
+	for i, a := range here {
+		if a == "countersign.yaml" || a == "keyset.json" || a == "gateway.secret" {
+			here[i] = filepath.Join(in.dir, a)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	if exit := run(world{in.t.Context(), strings.NewReader(""), &stdout, &stderr}, here); exit != 0 {
+		in.t.Fatalf("countersign %s: exit %d\n%s", strings.Join(args, " "), exit, &stderr)
+	}
+	return stdout.String()
 }
 
 // run runs a command in the folder and returns what it prints.
@@ -243,7 +272,7 @@ func TestNewcomerServesAVerification(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("NOT RUN: this story needs curl")
 	}
-	in := install(t, func(args ...string) *exec.Cmd { return exec.Command(plainBinary(t), args...) }, nil)
+	in := follow(t, func(args ...string) *exec.Cmd { return exec.Command(plainBinary(t), args...) }, nil, (*installation).run)
 	if got := in.run("config", "check"); got != "countersign.yaml is right.\n" {
 		t.Errorf("config check: %q", got)
 	}

@@ -20,7 +20,7 @@ import (
 // A key that is promoted makes the codes of all shards, and what the old one made is still checked.
 func TestAKeysetOfTwoShards(t *testing.T) {
 	t.Parallel()
-	s := installShards(t, patient)
+	s := installShards(t)
 	a, b := s.served()
 	type pending struct{ id, code string }
 	begun := map[*process]pending{}
@@ -74,7 +74,7 @@ func TestAKeysetOfTwoShards(t *testing.T) {
 // An operator changes the policy of one shard by the operations listener. The other shard keeps its own.
 func TestOperationsOfTwoShards(t *testing.T) {
 	t.Parallel()
-	s := installShards(t, patient)
+	s := installShards(t)
 	a, _ := s.served()
 	operator, err := readOperator(filepath.Join(s.dir, "data"))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store/storetest"
 )
 
 // A shardedInstallation has two schemas of one PostgreSQL, a and b, and a project on each. The connections to b go over a wire.
@@ -21,10 +22,10 @@ type shardedInstallation struct {
 // installShards makes one of the example configuration, changed by edits.
 func installShards(t *testing.T, edits ...func(string) string) *shardedInstallation {
 	t.Helper()
-	cluster := pgtest.New(t)
-	direct := cluster.Database(t, "")
-	wire := pgtest.NewWire(t, cluster)
+	direct := storetest.SchemaIn(t, "verify_a", "verify_b")
+	wire := pgtest.WireTo(t, direct)
 	in := install(t, thisBinary, func(text string) string {
+		text = setLine(text, patiently)
 		for _, edit := range edits {
 			text = edit(text)
 		}
@@ -35,13 +36,11 @@ func installShards(t *testing.T, edits ...func(string) string) *shardedInstallat
 		return before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
 	})
 	s := &shardedInstallation{installation: in, wire: wire, direct: direct}
-	var made texts
-	in.decode(&made, "project", "create", "--json", "Other")
-	s.project = made["id"]
-	in.decode(&made, "key", "create", "--json", "--project", "Other")
-	s.token = made["token"]
+	const config = "countersign.yaml"
+	s.project = in.made("id", in.prepare("project", "create", "--config", config, "--json", "Other"))
+	s.token = in.made("token", in.prepare("key", "create", "--config", config, "--json", "--project", "Other"))
 	for _, project := range []string{in.project, "Other"} {
-		in.run("project", "policy", project, "--send-burst", "0", "--send-daily", "0")
+		in.prepare("project", "policy", "--config", config, project, "--send-burst", "0", "--send-daily", "0")
 	}
 	return s
 }
@@ -106,7 +105,7 @@ func (p *process) status(path string) int {
 // One server serves two projects on two shards, by all APIs, with the receipts of both.
 func TestOneServerOfTwoShards(t *testing.T) {
 	t.Parallel()
-	s := installShards(t, patient)
+	s := installShards(t)
 	var all []struct{ ID, Shard string }
 	s.decode(&all, "project", "list", "--json")
 	if len(all) != 2 || all[0].ID != s.installation.project || all[0].Shard != "a" || all[1].ID != s.project || all[1].Shard != "b" {
@@ -164,7 +163,7 @@ func TestOneServerOfTwoShards(t *testing.T) {
 // started meanwhile. When it is back, nothing was lost.
 func TestOneOfTwoShardsIsAway(t *testing.T) {
 	t.Parallel()
-	s := installShards(t)
+	s := installShards(t, func(text string) string { return setLine(text, briefly) })
 	a, b := s.served()
 	id, code := startOn(s.installation, b, newNumber(), 3)
 	m := s.receiver.message(t, id)

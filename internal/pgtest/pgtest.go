@@ -161,7 +161,7 @@ func (c *common) begin() (err error) {
 		return err
 	}
 	c.url = c.cluster.URL("postgres")
-	if err := c.cluster.configure("max_connections = 300", "autovacuum = off"); err != nil {
+	if err := c.cluster.configure("max_connections = 600", "autovacuum = off"); err != nil {
 		return err
 	}
 	return c.cluster.start()
@@ -431,9 +431,6 @@ func (c *Cluster) URL(database string) string {
 	q := url.Values{"host": {c.dir}, "user": {superuser}}
 	return (&url.URL{Scheme: "postgres", Path: "/" + database, RawQuery: q.Encode()}).String()
 }
-
-// socket returns the path of the cluster's socket.
-func (c *Cluster) socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
 
 // Database makes an empty database, or a copy of one, which is removed with its
 // cluster.

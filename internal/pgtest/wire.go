@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // A Wire is a connection between a program and its server. Tests can slow it
@@ -13,7 +15,8 @@ import (
 type Wire struct {
 	t        testing.TB
 	listener net.Listener
-	socket   string // the server's
+	network  string // "unix" or "tcp"
+	address  string // the server's
 
 	mu      sync.Mutex // guards the fields below
 	cut     bool
@@ -24,11 +27,22 @@ type Wire struct {
 // NewWire returns a wire to a cluster, which listens in the cluster's place.
 func NewWire(t testing.TB, c *Cluster) *Wire {
 	t.Helper()
+	return WireTo(t, c.URL("postgres"))
+}
+
+// WireTo does the same for the server of any database.
+func WireTo(t testing.TB, databaseURL string) *Wire {
+	t.Helper()
+	server, err := pgconn.ParseConfig(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, address := pgconn.NetworkAddress(server.Host, server.Port)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Wire{t: t, listener: l, socket: c.socket(), conns: map[net.Conn]bool{}}
+	w := &Wire{t: t, listener: l, network: network, address: address, conns: map[net.Conn]bool{}}
 	t.Cleanup(func() {
 		l.Close()
 		w.Tear()
@@ -94,7 +108,7 @@ func (w *Wire) Tear() {
 func (w *Wire) join(client net.Conn) {
 	defer w.keep(client)()
 	w.pass()
-	server, err := net.Dial("unix", w.socket)
+	server, err := net.Dial(w.network, w.address)
 	if err != nil {
 		return
 	}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,11 +14,18 @@ import (
 // Like [File], it is a copy.
 func Database(t testing.TB) (databaseURL string) { return SchemaIn(t, "") }
 
-// SchemaIn is a Database whose tables are in a schema of their own. An empty name is the schema that the user's
-// search_path finds.
-func SchemaIn(t testing.TB, schema string) (databaseURL string) {
+// SchemaIn is a Database whose tables are in a schema of their own, or in each of several. An empty name is the schema that
+// the user's search_path finds.
+func SchemaIn(t testing.TB, schemas ...string) (databaseURL string) {
 	t.Helper()
-	return pgtest.Database(t, pgtest.Template(t, "tables in "+schema, func(databaseURL string) error { return Tables(databaseURL, schema) }))
+	return pgtest.Database(t, pgtest.Template(t, "tables in "+strings.Join(schemas, ", "), func(databaseURL string) error {
+		for _, schema := range schemas {
+			if err := Tables(databaseURL, schema); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // Tables makes all tables in a schema.
