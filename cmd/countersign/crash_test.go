@@ -227,6 +227,7 @@ type crowd struct {
 
 	started, guessed, approved atomic.Int64 // that were answered so
 	asked, found, differed     atomic.Int64 // requests with a key: all, those answered to a later try, and those whose twin got another answer
+	slowest                    atomic.Int64 // nanoseconds until one of them was answered, with all its tries
 
 	mu       sync.Mutex // guards what follows
 	promises []*promise
@@ -419,7 +420,8 @@ func (c *crowd) startOnce(to string) *promise {
 // insist sends a request of /v1 until it is answered, and once more: the answer must be the same.
 func (c *crowd) insist(key, path, body string) (status int, answer string) {
 	c.asked.Add(1)
-	for tries, deadline := 0, time.Now().Add(patience); time.Now().Before(deadline); tries++ {
+	began := time.Now()
+	for tries := 0; time.Since(began) < patience; tries++ {
 		resp, text, err := c.server().postOnce(key, path, body)
 		if err != nil || resp.StatusCode >= 500 || resp.StatusCode == http.StatusConflict {
 			time.Sleep(10 * time.Millisecond)
@@ -436,6 +438,11 @@ func (c *crowd) insist(key, path, body string) (status int, answer string) {
 			c.found.Add(1)
 		}
 		status, answer = resp.StatusCode, text
+		for took := int64(time.Since(began)); ; {
+			if before := c.slowest.Load(); took <= before || c.slowest.CompareAndSwap(before, took) {
+				break
+			}
+		}
 	}
 	c.t.Errorf("%s isn't answered", path)
 	return 0, ""
@@ -505,7 +512,7 @@ func (c *crowd) live(rnd *rand.Rand) {
 // killed servers are over, at the latest.
 func (c *crowd) settle() {
 	open := 0
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		open = 0
 		for _, row := range c.stored() {
 			if row.delivery == int(verify.DeliveryQueued) || row.delivery == int(verify.DeliverySending) {

@@ -32,7 +32,7 @@ const runAs = "COUNTERSIGN_TEST_RUN_AS"
 
 // patience is how long a test waits for what must come, on a machine that is loaded many times over.
 // What must come in time is held by limits of its own.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // noRaceSleep spares a second at the end of each process that a test starts under -race.
 const noRaceSleep = "atexit_sleep_ms=0"

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
@@ -94,7 +95,7 @@ func (c *migrateCommand) target() (*store.Postgres, error) {
 		return nil, usageError("--to: must be postgres: and a configuration file, or a URL, such as postgres:countersign.yaml")
 	}
 	if strings.HasPrefix(rest, "//") {
-		pg := &store.Postgres{URL: c.To}
+		pg := &store.Postgres{URL: c.To, Timeout: 10 * time.Second} // nobody waits for an answer meanwhile
 		if err := pg.Check(); err != nil {
 			return nil, usageError(fmt.Sprintf("--to: %v", err))
 		}

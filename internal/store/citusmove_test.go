@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -88,7 +89,7 @@ func (m *moveTest) placeOnCitus(layout string) {
 	coordinator, workers := pgtest.CitusDatabase(m.t)
 	for _, name := range []string{"a", "b"} {
 		if layout == halfCitus && name == "b" {
-			m.place(name)
+			m.addShard(name, storetest.SchemaIn(m.t, "verify_"+name))
 			continue
 		}
 		schema := "verify_" + name

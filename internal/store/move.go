@@ -78,10 +78,14 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if err != nil {
 		return err
 	}
-	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {
-		return fmt.Errorf("open database %s: %w", to.name(), err)
+	db, err := preparePostgres(ctx, c, Options{Postgres: to, Migrate: true})
+	if err == nil {
+		err = db.Close()
 	}
-	if err := preparePostgres(ctx, m.to, c, Options{Postgres: to, Migrate: true}); err != nil {
+	if err == nil {
+		m.to, err = pgx.ConnectConfig(ctx, c)
+	}
+	if err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
 	m.server = &server{timeout: time.Hour, clock: newClock(nil, nil), witness: &witness{}}

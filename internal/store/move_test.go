@@ -278,7 +278,7 @@ func TestMoveGoesOnFromTheSameStateOnly(t *testing.T) {
 	t.Parallel()
 	const n = 3000
 	path, url := fill(t, n), pgtest.Database(t, "")
-	to := &store.Postgres{URL: url}
+	to := &store.Postgres{URL: url, Timeout: time.Minute}
 	stopped(t, path, to, n)
 	refused(t, path, "is moving to the database "+to.Name())
 	copied, err := os.ReadFile(path)
@@ -307,7 +307,7 @@ func TestMoveGoesOnFromTheSameStateOnly(t *testing.T) {
 	}
 	// Into an empty database it moves whole, and so does the other state.
 	empty := pgtest.Database(t, "")
-	if _, err := store.Move(ctx, path, &store.Postgres{URL: empty}, func(int, int) {}); err != nil {
+	if _, err := store.Move(ctx, path, &store.Postgres{URL: empty, Timeout: time.Minute}, func(int, int) {}); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(everything(t, "sqlite", path), everything(t, "pgx", empty)); d != "" {
@@ -330,7 +330,7 @@ func TestMoveGoesOnFromTheSameStateOnly(t *testing.T) {
 // must not be used again.
 func TestAbortOfAWholeMoveVoidsWhatIsPending(t *testing.T) {
 	t.Parallel()
-	path, to := fill(t, 0), &store.Postgres{URL: pgtest.Database(t, "")}
+	path, to := fill(t, 0), &store.Postgres{URL: pgtest.Database(t, ""), Timeout: time.Minute}
 	s := openSQLite(t, path, nil, nil)
 	v := pending(time.Now(), number(1))
 	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {

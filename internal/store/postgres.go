@@ -64,15 +64,12 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err != nil {
 		return nil, err
 	}
-	conn, err := pgx.ConnectConfig(ctx, c)
+	db, err := preparePostgres(ctx, c, o)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(ctx)
-	if err := preparePostgres(ctx, conn, c, o); err != nil {
-		return nil, err
-	}
-	if err := unmoved(ctx, conn); err != nil {
+	defer db.Close()
+	if err := onOne(ctx, db, func(conn *pgx.Conn) error { return unmoved(ctx, conn) }); err != nil {
 		return nil, err
 	}
 	srv := newServer(o.Postgres, o, s.clock, s.witness)
@@ -221,24 +218,25 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// preparePostgres makes the schema and the tables if they are missing, and brings them up to date.
-func preparePostgres(ctx context.Context, conn *pgx.Conn, c *pgx.ConnConfig, o Options) error {
-	if err := makeSchema(ctx, conn, o.Postgres.Schema); err != nil {
-		return err
-	}
-	return migratePostgres(ctx, c, o)
-}
-
-// migratePostgres may take longer than anything later, so that it has a connection without limits.
-func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
+// preparePostgres makes the schema and the tables if they are missing, and brings them up to date. That may take longer
+// than anything later, so the connections that it returns have no limits.
+func preparePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) (*sql.DB, error) {
 	patient := c.Copy()
-	patient.ConnectTimeout = 10 * time.Second
 	patient.RuntimeParams["lock_timeout"] = strconv.FormatInt(schemaLock.Milliseconds(), 10)
 	db := stdlib.OpenDB(*patient, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, citusTriggers)
 		return err
 	}))
-	defer db.Close()
+	if err := updatePostgres(ctx, db, o); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func updatePostgres(ctx context.Context, db *sql.DB, o Options) error {
+	if err := onOne(ctx, db, func(conn *pgx.Conn) error { return makeSchema(ctx, conn, o.Postgres.Schema) }); err != nil {
+		return err
+	}
 	tables, err := newSchema(db, goose.DialectPostgres, o)
 	if err != nil {
 		return err
@@ -247,6 +245,16 @@ func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
 		return err
 	}
 	return fitCitus(ctx, db)
+}
+
+// onOne does something on one connection of a pool, which keeps it.
+func onOne(ctx context.Context, db *sql.DB, do func(*pgx.Conn) error) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(driver any) error { return do(driver.(*stdlib.Conn).Conn()) })
 }
 
 // unmoved fails while a database is half moved from another one: see [Move].

@@ -41,24 +41,18 @@ func twoShards(t *testing.T, databases int) *moveTest {
 	m := &moveTest{t: t, shards: map[string]store.Shard{}, stores: map[string]*store.Store{}, workers: map[string]string{}}
 	if layout, on := onCitus(t); on {
 		m.placeOnCitus(layout)
-	} else if m.place("a"); databases > 1 {
-		m.place("b")
+	} else if databases > 1 {
+		m.addShard("a", storetest.SchemaIn(t, "verify_a"))
+		m.addShard("b", storetest.SchemaIn(t, "verify_b"))
 	} else {
-		fillSchema(t, m.shards["a"].URL, "verify_b")
-		m.addShard("b", m.shards["a"].URL)
+		url := storetest.SchemaIn(t, "verify_a", "verify_b")
+		m.addShard("a", url)
+		m.addShard("b", url)
 	}
 	for project, shard := range map[verify.ProjectID]string{"p": "a", "q": "a", "r": "b"} {
 		m.fill(project, shard)
 	}
 	return m
-}
-
-// place makes a shard in a database of its own.
-func (m *moveTest) place(name string) {
-	m.t.Helper()
-	url := pgtest.Database(m.t, "")
-	fillSchema(m.t, url, "verify_"+name)
-	m.addShard(name, url)
 }
 
 // addShard opens a shard that is there.

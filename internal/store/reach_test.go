@@ -12,6 +12,7 @@ import (
 	"net"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -83,7 +84,7 @@ func TestAReadOnlyServerAndAFullFilePass(t *testing.T) {
 	if _, err := db.Exec(`ALTER DATABASE ` + name + ` SET default_transaction_read_only = on`); err != nil {
 		t.Fatal(err)
 	}
-	_, err = store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: url}})
+	_, err = store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: url, Timeout: time.Minute}})
 	if !store.Passing(err) {
 		t.Errorf("a server that takes no writes: %v doesn't pass", err)
 	}

@@ -306,7 +306,7 @@ func TestHalfRestoredDatabaseIsRefused(t *testing.T) {
 		{"UPDATE watermark SET name = 'void' WHERE name = 'avoid'", true},
 	} {
 		c.Exec(t, database, test.text)
-		other, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: c.URL(database)}})
+		other, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: c.URL(database), Timeout: time.Minute}})
 		if test.whole != (err == nil) || !test.whole && !strings.Contains(err.Error(), "isn't complete") {
 			t.Errorf("after %s: open: got error %v; want one that it isn't complete: %v", test.text, err, !test.whole)
 		}
