@@ -98,9 +98,9 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 // A database that doesn't answer at all holds up neither health checks nor the end.
 func TestServeWaitsForASilentDatabase(t *testing.T) {
 	t.Parallel()
-	cluster := pgtest.New(t)
-	wire := pgtest.NewWire(t, cluster)
-	in := installOn(t, wire.URL(cluster.Database(t, "")), briefly)
+	direct := storetest.Database(t)
+	wire := pgtest.WireTo(t, direct)
+	in := installOn(t, wire.URL(direct), briefly)
 	wire.Cut(true)
 	p := in.serveUntil("the database is away")
 	p.checkWaiting()

@@ -591,9 +591,8 @@ func (p *process) metricOf(t *testing.T, name string) float64 {
 
 func TestDatabaseThatIsCutOff(t *testing.T) {
 	t.Parallel()
-	cluster := pgtest.New(t)
-	direct := cluster.Database(t, "")
-	wire := pgtest.NewWire(t, cluster)
+	direct := storetest.Database(t)
+	wire := pgtest.WireTo(t, direct)
 	in := installOn(t, wire.URL(direct), briefly)
 	p := in.serveReplicas(1)[0]
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -20,10 +21,10 @@ var notAsked = map[string]bool{"Backup": true, "Intact": true, "Enqueue": true, 
 // reflection, so that a new one can't be forgotten.
 func TestNoMethodWaitsForADatabaseThatIsSilent(t *testing.T) {
 	t.Parallel()
-	c := pgtest.New(t)
-	w := pgtest.NewWire(t, c)
-	s := replica(t, w.URL(c.URL("postgres")), func(o *store.Options) { o.Postgres.Timeout = 0 }) // the default
-	var warm sync.WaitGroup                                                                      // so that each kind of read has a connection that goes silent
+	direct := storetest.Database(t)
+	w := pgtest.WireTo(t, direct)
+	s := replica(t, w.URL(direct), func(o *store.Options) { o.Postgres.Timeout = 2 * time.Second })
+	var warm sync.WaitGroup // so that each kind of read has a connection that goes silent
 	for range 8 {
 		warm.Go(func() {
 			s.Find(ctx, "carrier", "ref")
