@@ -21,8 +21,8 @@ FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
 RACESHARE  ?= 1
 # Most of a test's time is waiting: for a disk, a process, a lease. So more packages, and more of a package's tests,
-# run at once than there are processors; fewer with the race detector, which makes them work and takes gigabytes.
-PARALLEL   ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 8
+# run at once than there are processors; fewer packages with the race detector, which makes them work and takes gigabytes.
+PARALLEL   ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
 RACING     ?= -p $$(( 1 + $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
 # Those that take longest are first, so that none of them runs alone at the end.
 PACKAGES    = ./cmd/countersign ./internal/store ./internal/carrier/sip ./...

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 // killMove begins a move, and kills the command when it has said something.
@@ -72,6 +73,7 @@ func (s *shardedInstallation) awaitServers(n int) {
 // about the project in the shard that it left.
 func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	s := installShards(t)
 	_, b := s.served()
 	stuck := s.serve().as(s.project, s.token)
@@ -158,6 +160,7 @@ func TestProjectMoveIsKilledAndReplicasStandStill(t *testing.T) {
 // Where two shards have a project, because one was brought back to before the move, the command doesn't guess which one is right.
 func TestProjectMoveRefusesAProjectOnTwoShards(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	s := installShards(t)
 	db, err := sql.Open("pgx", s.direct)
 	if err != nil {

@@ -14,12 +14,14 @@ import (
 
 	"github.com/countersign/countersign/api"
 	"github.com/countersign/countersign/internal/carrier/webpush"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // A key that is promoted makes the codes of all shards, and what the old one made is still checked.
 func TestAKeysetOfTwoShards(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	s := installShards(t)
 	a, b := s.served()
 	type pending struct{ id, code string }
@@ -74,6 +76,7 @@ func TestAKeysetOfTwoShards(t *testing.T) {
 // An operator changes the policy of one shard by the operations listener. The other shard keeps its own.
 func TestOperationsOfTwoShards(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	s := installShards(t)
 	a, _ := s.served()
 	operator, err := readOperator(filepath.Join(s.dir, "data"))
@@ -122,6 +125,7 @@ func TestOperationsOfTwoShards(t *testing.T) {
 // A command for a project on one shard works while another one is away, and otherwise names the one that it can't ask.
 func TestCommandsWhileAShardIsAway(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	s := installShards(t)
 	name := filepath.Join(s.dir, "countersign.yaml")
 	config, err := os.ReadFile(name)
@@ -170,6 +174,7 @@ func TestCommandsWhileAShardIsAway(t *testing.T) {
 // The shard that has a verification answers its device.
 func TestDevicesOfTwoShards(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	vapid, err := webpush.NewKey()
 	if err != nil {
 		t.Fatal(err)

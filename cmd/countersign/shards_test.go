@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 // A shardedInstallation has two schemas of one PostgreSQL, a and b, and a project on each. The connections to b go over a wire.
@@ -239,6 +240,7 @@ func (s *shardedInstallation) worksAlone(turn int, p *process) {
 // Commands find a project's shard, or ask for it.
 func TestCommandsAcrossShards(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	s := installShards(t)
 	var made texts
 	s.decode(&made, "project", "create", "--json", "--shard", "b", "--id", "third", "Third")

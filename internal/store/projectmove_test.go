@@ -21,8 +21,12 @@ import (
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
+
+// aMove says what the tests are that a newcomer can do without.
+const aMove = "moves a project between shards in one more way"
 
 // A moveTest has two shards, a and b. A project p, with something in every table, and a project q are on a, and a project r is on b.
 type moveTest struct {
@@ -267,6 +271,9 @@ func TestMoveProjectBringsAll(t *testing.T) {
 	for _, databases := range []int{1, 2} {
 		t.Run(fmt.Sprint(databases), func(t *testing.T) {
 			t.Parallel()
+			if databases > 1 {
+				testsize.Quarter(t, aMove)
+			}
 			if _, on := onCitus(t); on && databases > 1 {
 				t.Skip("it's the same there")
 			}
@@ -333,6 +340,7 @@ func TestMoveProjectBringsAll(t *testing.T) {
 // most.
 func TestMoveProjectGoesOnAfterACrash(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	var steps []string
 	m := twoShards(t, 1)
 	w := m.moving("a", "b")
@@ -590,6 +598,7 @@ func (m *moveTest) serves(shard string, server byte, all ...string) {
 // A project moves only where each server that runs on one of the shards serves both, and knows that projects move.
 func TestMoveProjectNeedsServersOfBothShards(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	m.serves("a", 1, "a", "b")
 	m.serves("b", 1, "a", "b")
@@ -641,6 +650,7 @@ func TestMoveProjectNeedsServersOfBothShards(t *testing.T) {
 // were all.
 func TestMoveProjectStopsWhereTheTurnIsLost(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	for _, step := range []string{"left", "cleared verification"} {
 		m := twoShards(t, 2)
 		m.stopAt("a", "b", step)
@@ -674,6 +684,7 @@ func TestMoveProjectStopsWhereTheTurnIsLost(t *testing.T) {
 // A shard that was brought back to before a project left it gives the project up again, and what it has of it is deleted by another run.
 func TestAShardThatLostTheFenceYields(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 2)
 	yield := func(from, to string) []verify.ProjectID {
 		t.Helper()
@@ -740,6 +751,7 @@ func TestAShardThatLostTheFenceYields(t *testing.T) {
 // A move that goes on waits as long as one that has just begun for servers to forget what they remember of the project.
 func TestMoveProjectLetsServersForgetWhenItGoesOn(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	m.stopAt("a", "b", "fenced")
 	w := m.moving("a", "b")
@@ -766,6 +778,7 @@ func TestMoveProjectLetsServersForgetWhenItGoesOn(t *testing.T) {
 // A command that finds that its move was aborted, and another one begun, leaves that alone.
 func TestAMoveLeavesAnothersFence(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	w := m.moving("a", "b")
 	w.At(func(step string) error {
@@ -791,6 +804,7 @@ func TestAMoveLeavesAnothersFence(t *testing.T) {
 // What arrives by another move isn't taken for what this one brings.
 func TestAMoveBringsNothingIntoAnothers(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	w := m.moving("a", "b")
 	w.At(func(step string) error {
@@ -814,6 +828,7 @@ func TestAMoveBringsNothingIntoAnothers(t *testing.T) {
 // A kept answer goes along also where one of an earlier stay is left under its name. The later one stays.
 func TestAMoveKeepsTheLaterAnswer(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	const put = `INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at, project) VALUES ($1, '\x02', 7, $2, $2, $3, $4)`
 	for _, row := range []struct {
@@ -840,6 +855,7 @@ func TestAMoveKeepsTheLaterAnswer(t *testing.T) {
 // While a backup of the shard is being made, a project isn't fenced for nothing: the move gives up before.
 func TestMoveProjectGivesUpBesideABackup(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	backup, err := m.db("a").Begin()
 	m.demand(err)
@@ -859,6 +875,7 @@ func TestMoveProjectGivesUpBesideABackup(t *testing.T) {
 // Neither database ends the move because the other one takes long, whatever limits a role has.
 func TestMoveProjectHasNoTimeLimit(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 2)
 	for _, shard := range []string{"a", "b"} {
 		_, err := m.db(shard).Exec(`DO $$ BEGIN
@@ -918,6 +935,7 @@ func TestOthersDoNotWaitForAMove(t *testing.T) {
 // Usage that is folded while the old rows are being deleted isn't left.
 func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	w := m.moving("a", "b")
 	w.At(func(step string) error {
@@ -945,6 +963,7 @@ func TestMoveProjectDeletesWhatIsFoldedMeanwhile(t *testing.T) {
 // What runs alone as on Citus, where no lock is older than its snapshot, doesn't pass a fence that came after that.
 func TestAnOldSnapshotPassesNoFence(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	s := m.replica("a")
 	s.SpeakAsOnCitus("verify_a")
@@ -971,6 +990,7 @@ func TestAnOldSnapshotPassesNoFence(t *testing.T) {
 // All tables are copied as of one moment: usage that is folded meanwhile isn't there twice.
 func TestACopyIsOfOneMoment(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	_, err := m.db("a").Exec(`INSERT INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
 		VALUES ('p', 20001 * 24, '\x01', '', 'sms', 'US', 'late', '', 5, 1, 2, 3, 0, 1, 1, 5, 7)`)
@@ -993,6 +1013,7 @@ func TestACopyIsOfOneMoment(t *testing.T) {
 // What is left of a project in the shard that it has left is old, and isn't shown.
 func TestWhatAProjectLeavesIsNotRead(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	m.stopAt("a", "b", "left")
 	if _, err := m.stores["b"].Check(ctx, guess(m.open, "483920")); err != nil {
@@ -1009,6 +1030,7 @@ func TestWhatAProjectLeavesIsNotRead(t *testing.T) {
 // The slower of two commands that move a project to different shards leaves nothing behind in its own.
 func TestTheSlowerOfTwoMovesLeavesNothing(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	m.third()
 	slow := m.moving("a", "c")
@@ -1053,6 +1075,7 @@ func (m *moveTest) stop(w store.ProjectMoving, step string) {
 // A command that stood still while another one went on, and the project came back, deletes nothing of it.
 func TestAMoveThatStoodStillDeletesNothing(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	for _, step := range []string{"left", "cleared destination", "cleared project"} {
 		m := twoShards(t, 1)
 		w := m.moving("a", "b")
@@ -1081,6 +1104,7 @@ func TestAMoveThatStoodStillDeletesNothing(t *testing.T) {
 // To abort a move names the shard to which it goes: another one can't tell whether the project is there.
 func TestAnAbortNamesTheMovesShard(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	m.third()
 	m.stopAt("a", "b", "turned")
@@ -1097,6 +1121,7 @@ func TestAnAbortNamesTheMovesShard(t *testing.T) {
 // An abort that stood still while the move was aborted, and another one was done, leaves the project where it is.
 func TestAnAbortThatComesLateFencesNothing(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	m.stopAt("a", "b", "fenced")
 	id := query[[]byte](t, pgtest.InSchema(m.shards["a"].URL, "verify_a"), `SELECT id FROM project_move`)
@@ -1128,6 +1153,9 @@ func TestCodesAreVoidWhereTheTurnIsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if tt.abort {
+				testsize.Quarter(t, aMove)
+			}
 			m := twoShards(t, 2)
 			m.stopAt("a", "b", "turned")
 			if out, err := m.stores["b"].Check(ctx, guess(m.open, "483920")); err != nil || !out.Approved {
@@ -1174,6 +1202,7 @@ func TestCodesAreVoidWhereTheTurnIsLost(t *testing.T) {
 // A standby that was promoted, and had all, voids nothing because a project moves.
 func TestAMoveForgivesAStandbyThatHadAll(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	for name, s := range m.shards {
 		m.demand(m.stores[name].Close()) // they don't know that the standby had all
@@ -1200,6 +1229,7 @@ func TestAMoveForgivesAStandbyThatHadAll(t *testing.T) {
 // However long the copy takes, whoever sends a message has time after the turn to record its end: nobody sends it again meanwhile.
 func TestAMessageUnderWayGetsALeaseFromTheTurnOn(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	sending := m.started(m.stores["a"], "p", number(61))
 	_, err := m.db("a").Exec(`UPDATE verification SET due_at = 1 WHERE id = $1`, sending[:])
@@ -1221,6 +1251,7 @@ func TestAMessageUnderWayGetsALeaseFromTheTurnOn(t *testing.T) {
 // has no limit.
 func TestAMoveStandsStillForAShortTime(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	short, telling, copying, err := m.moving("a", "b").StandsAtMost(ctx)
 	m.demand(err)
@@ -1233,6 +1264,7 @@ func TestAMoveStandsStillForAShortTime(t *testing.T) {
 // is taken back by --abort, also before its fence.
 func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	other := m.moving("b", "a")
 	other.Project = "r"
@@ -1319,6 +1351,7 @@ func TestProjectsDoNotMoveBothWaysAtOnce(t *testing.T) {
 // Usage that is folded between two steps of its deletion is taken out of the sums before its day is deleted.
 func TestMoveProjectTakesALateFoldOutOfTheSums(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	sums := m.sums("a")
 	for _, text := range []string{

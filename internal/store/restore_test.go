@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -134,9 +135,12 @@ func answered(t *testing.T, f func() error) error {
 func TestRestoredDatabaseIsVoid(t *testing.T) {
 	t.Parallel()
 	shared := sync.OnceValue(func() *pgtest.Cluster { return pgtest.New(t) })
-	for _, how := range copyings() {
+	for i, how := range copyings() {
 		t.Run(how.name, func(t *testing.T) {
 			t.Parallel()
+			if i > 0 && how.name != "base backup" {
+				testsize.Quarter(t, "restores a database in one more way")
+			}
 			cluster := shared
 			if how.physical {
 				cluster = func() *pgtest.Cluster { return pgtest.New(t) }

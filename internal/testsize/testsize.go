@@ -4,12 +4,16 @@
 package testsize
 
 import (
+	"hash/fnv"
 	"os"
 	"strconv"
 	"testing"
 )
 
-const long = "COUNTERSIGN_TEST_LONG"
+const (
+	long = "COUNTERSIGN_TEST_LONG"
+	turn = "COUNTERSIGN_TEST_TURN"
+)
 
 // Times returns how often to repeat something that make check repeats n times. With -short that
 // is a fifth of n, at least once; with COUNTERSIGN_TEST_LONG it is that multiple of n.
@@ -39,6 +43,22 @@ func Full(t testing.TB, why string) {
 	if testing.Short() {
 		t.Skipf("NOT RUN: it %s; make check runs it", why)
 	}
+}
+
+// Quarter skips a test with -short, unless it is one of the quarter that COUNTERSIGN_TEST_TURN names by a number. CI sets it to
+// the number of commits, so that four landings run all of them. why is the reason, as for [Full].
+func Quarter(t testing.TB, why string) {
+	t.Helper()
+	if n, err := strconv.Atoi(os.Getenv(turn)); testing.Short() && (err != nil || !quarter(t.Name(), n)) {
+		t.Skipf("NOT RUN: it %s; make check runs it, and CI one test in four", why)
+	}
+}
+
+// quarter reports whether a test has its turn. Of four turns that follow each other, each test has one.
+func quarter(test string, turn int) bool {
+	h := fnv.New32a()
+	h.Write([]byte(test))
+	return (int(h.Sum32()%4)+turn)%4 == 0
 }
 
 // Alone skips a test in the short form with the race detector, which it would slow down for nothing: little of
