@@ -101,7 +101,7 @@ func TestACertificateFromAnAuthority(t *testing.T) {
 	const name = "verify.example.com"
 	port := porttest.Row(t, 1)
 	p := startPebble(t, port)
-	in := install(t, thisBinary, func(text string) string {
+	in := install(t, theProgram(t), func(text string) string {
 		before, public, _ := strings.Cut(text, "\npublic:\n")
 		public = strings.Replace(public, `listen: "127.0.0.1:0"`, fmt.Sprintf("listen: %q", porttest.At(port)), 1)
 		public = strings.Replace(public, "      domains: []\n", "      domains: ["+name+"]\n", 1)
@@ -177,7 +177,7 @@ func TestACertificateFromAnAuthority(t *testing.T) {
 func TestAnAuthorityThatIsAwayIsLogged(t *testing.T) {
 	t.Parallel()
 	away := porttest.Refusing(t)
-	in := install(t, thisBinary, func(text string) string {
+	in := install(t, theProgram(t), func(text string) string {
 		text = strings.Replace(text, "      domains: []\n", "      domains: [verify.example.com]\n", 1)
 		return strings.Replace(text, `directory: "https://acme-v02.api.letsencrypt.org/directory"`, fmt.Sprintf(`directory: "https://%s/dir"`, away), 1)
 	})

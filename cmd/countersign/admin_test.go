@@ -71,7 +71,7 @@ type shownDestination struct {
 // An operator has a number erased while the server runs. Its codes work no more, and its guesses and messages still count.
 func TestAnOperatorErasesANumber(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	const to = "+12025550141"
 	erase := func(more ...string) []string {
@@ -105,7 +105,7 @@ func TestAnOperatorErasesANumber(t *testing.T) {
 // An operator looks at a number and clears it, while the server runs.
 func TestAnOperatorResetsANumber(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	const to = "+12025550140"
 	shop := []string{"--config", "countersign.yaml", "--project", in.project}
@@ -267,7 +267,7 @@ func firstPending(path string) string {
 // A backup made under load is whole, and what is restored of it forgets what was pending.
 func TestBackupWhileServing(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	approved, code := in.start(p, "+12025550141")
 	p.want(p.check(approved, code), 200, approvedBody)

@@ -216,7 +216,7 @@ func TestNoLiveCodeIsLeftAnywhere(t *testing.T) {
 	traces := new(exported)
 	collector := httptest.NewServer(traces)
 	t.Cleanup(collector.Close)
-	in := install(t, thisBinary, func(config string) string {
+	in := install(t, theProgram(t), func(config string) string {
 		return strings.NewReplacer(`level: "info"`, `level: "debug"`, `endpoint: ""`, `endpoint: "`+collector.URL+`"`, "sample: 0.01", "sample: 1").Replace(config)
 	})
 	p := in.serve()
@@ -453,7 +453,7 @@ func TestAnOfflineAttackFindsNoCode(t *testing.T) {
 	} else {
 		t.Parallel()
 	}
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	live := in.startMany(p, 0, liveCodes, "")
 	codes := make([]string, len(live)) // in the order of the rows

@@ -15,7 +15,7 @@ func TestBenchTakesVerificationsFromStartToEnd(t *testing.T) {
 	t.Parallel()
 	sink := porttest.Address(t)
 	var receiver string
-	in := install(t, thisBinary, func(config string) string {
+	in := install(t, theProgram(t), func(config string) string {
 		_, after, _ := strings.Cut(config, `      url: "`) // the carrier's
 		receiver, _, _ = strings.Cut(after, `"`)
 		return strings.Replace(config, receiver, "http://"+sink+"/", 1)
@@ -23,7 +23,7 @@ func TestBenchTakesVerificationsFromStartToEnd(t *testing.T) {
 	p := in.serve()
 	run := func(wantExit int, env string, args ...string) (stdout, stderr string) {
 		t.Helper()
-		cmd := thisBinary(append([]string{"bench", "--url", p.URL, "--project", p.Project, "--sink", sink, "--duration", "1s", "--concurrency", "4"}, args...)...)
+		cmd := in.binary(append([]string{"bench", "--url", p.URL, "--project", p.Project, "--sink", sink, "--duration", "1s", "--concurrency", "4"}, args...)...)
 		cmd.Env = append(cmd.Env, env)
 		var out, errOut bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errOut

@@ -214,7 +214,7 @@ func TestReplicaWithAnotherKeysetIsNotReady(t *testing.T) {
 // A keyset that was lost and made anew can't check the codes that are out.
 func TestLostKeysetIsNotReady(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	if !p.ready(t) {
 		t.Error("it isn't ready")
@@ -248,7 +248,7 @@ func TestServeWarnsOfADatabaseThatCouldBeAnybody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	config := filepath.Join(in.dir, "countersign.yaml")
 	text, err := os.ReadFile(config)
 	if err != nil {

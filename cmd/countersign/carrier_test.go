@@ -66,7 +66,7 @@ func TestATestMessagesLastStepDecides(t *testing.T) {
 // An operator's own receiver reports what became of a message, signed as the message was.
 func TestAReceiverReportsDelivery(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, func(text string) string {
+	in := install(t, theProgram(t), func(text string) string {
 		before, public, _ := strings.Cut(text, "\npublic:\n")
 		return before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
 	})
@@ -129,7 +129,7 @@ func (in *installation) report(p *process, m receivedMessage, status string) (in
 // An operator asks a running server to try a carrier. Only who can read the server's data may.
 func TestOperatorTriesACarrier(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	path := filepath.Join(in.dir, "data", operatorFile)
 	info, err := os.Stat(path)

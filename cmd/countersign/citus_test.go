@@ -69,7 +69,7 @@ func TestASchemaOfCitusMovesUnderLoad(t *testing.T) {
 	cluster := pgtest.NewCitus(t)
 	worker := makeSchema(t, cluster, "verify_a")
 	ways := []string{cluster.URL(), cluster.URLBy(cluster.Workers[worker]), cluster.URLBy(cluster.Workers[1-worker])}
-	operator := install(t, thisBinary, nil)
+	operator := install(t, theProgram(t), nil)
 	operator.connect(cluster.URL(), "verify_a")
 	c := newCrowd(t, seed, replicas)
 	c.stored = func() map[string]storedVerification { return storedIn(t, pgtest.InSchema(cluster.URL(), "verify_a")) }

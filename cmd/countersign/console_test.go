@@ -16,7 +16,7 @@ import (
 // An operator gets a link by a command, sets up their sign-in, and finds a verification in the console of serve.
 func TestAnOperatorSignsInToTheConsole(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, func(text string) string {
+	in := install(t, theProgram(t), func(text string) string {
 		return regexp.MustCompile(`(?s)\nconsole:\n(  [^\n]*\n)+`).ReplaceAllString(text, "\nconsole: {listen: \"127.0.0.1:0\"}\n")
 	})
 	p := in.serve()

@@ -63,7 +63,7 @@ func TestDashboardQueriesFindWhatTheServerCounts(t *testing.T) {
 	}
 	defer smsc.Close()
 	go new(bench.SMSC).Serve(smsc)
-	in := install(t, thisBinary, func(text string) string {
+	in := install(t, theProgram(t), func(text string) string {
 		return strings.Replace(text, "\ncarriers:\n", fmt.Sprintf("\ncarriers:\n  - name: smsc\n    smpp: {addr: %q, plaintext: true, system_id: bench, binds: 2}\n", smsc.Addr()), 1)
 	})
 	p := in.serve()

@@ -197,7 +197,7 @@ func TestLinksInTheDocumentationLead(t *testing.T) {
 // The page for operators explains every metric that there is, and no other.
 func TestOperatePageNamesEveryMetric(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	traffic(in, p)
 	histogramPart := regexp.MustCompile(`_(bucket|sum|count)$`)
@@ -241,7 +241,7 @@ func TestQuickstartsReceiver(t *testing.T) {
 	if m == nil {
 		t.Fatal("docs/quickstart.md shows no receiver")
 	}
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	var addr string
 	var printed *lockedBuffer
 	porttest.Try(t, 1, func(port int) (err error) {

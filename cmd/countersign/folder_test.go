@@ -13,7 +13,7 @@ import (
 // Other commands go on beside a server.
 func TestAFolderIsOneServers(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	dev := []string{"dev", "--addr", "127.0.0.1:0", "--data", "data"}
 	p := in.serve()
 	want := fmt.Sprintf("data is in use by another countersign serve, process %d: stop that", p.cmd.Process.Pid)

@@ -64,6 +64,7 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	testsize.Alone(t, "runs hundreds of short programs")
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: scriptCommands, Setup: func(e *testscript.Env) error {
+		e.Setenv("PATH", filepath.Dir(theProgram(t)().Path)+string(filepath.ListSeparator)+e.Getenv("PATH"))
 		e.Setenv("GORACE", os.Getenv("GORACE"))
 		e.Setenv("GOGC", os.Getenv("GOGC"))
 		e.Setenv("ADDR", porttest.Address(t)) // for a script that serves
@@ -106,7 +107,11 @@ type process struct {
 // The process is killed when the test ends.
 func startDev(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	return startProgram(t, os.Args[0], env, args...)
+	program := os.Args[0] // which has what a test's role does
+	if len(env) == 0 {
+		program = theProgram(t)().Path
+	}
+	return startProgram(t, program, env, args...)
 }
 
 // startProgram does the same with another version of the program.

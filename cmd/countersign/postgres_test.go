@@ -38,7 +38,7 @@ const replicas = 3
 // installOn follows the example configuration, with a database. more are lines of that section. Its servers are patient.
 func installOn(t *testing.T, databaseURL string, more ...string) *installation {
 	t.Helper()
-	return install(t, thisBinary, func(text string) string {
+	return install(t, theProgram(t), func(text string) string {
 		section := "\n  url: " + strconv.Quote(databaseURL) + "\n"
 		for _, line := range append([]string{patiently}, more...) {
 			text = setLine(text, line)
@@ -828,7 +828,7 @@ func TestRunningProgramOutlivesTheNextMigration(t *testing.T) {
 			t.Errorf("a code of after the migration: got %s, want right", got)
 		}
 	}
-	late := thisBinary("project", "list", "--config", "countersign.yaml")
+	late := in.binary("project", "list", "--config", "countersign.yaml")
 	late.Dir = in.dir
 	out, err := late.CombinedOutput()
 	if err == nil || !bytes.Contains(out, []byte("newer countersign")) {
@@ -845,7 +845,7 @@ func TestMigrateMovesARunningInstallation(t *testing.T) {
 // migrateInto moves a running installation into a schema. An empty name is the one that the user's search_path finds.
 func migrateInto(t *testing.T, databaseURL, schema string) {
 	t.Helper()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	p := in.serve()
 	live, liveCode := startOn(in, p, newNumber(), 3)
 	used, usedCode := startOn(in, p, newNumber(), 3)
@@ -860,7 +860,7 @@ func migrateInto(t *testing.T, databaseURL, schema string) {
 	}
 	before := in.run("project", "show", "--config", "countersign.yaml", in.project)
 
-	nowhere := thisBinary("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
+	nowhere := in.binary("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
 	nowhere.Dir = in.dir
 	if out, err := nowhere.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("names no database.url")) {
 		t.Errorf("migrate to a configuration without a database: got %v %s", err, out)

@@ -54,7 +54,7 @@ func installProvider(t *testing.T, edits ...*strings.Replacer) (*testProvider, *
 			t.Fatal(err)
 		}
 	}
-	in := install(t, thisBinary, func(text string) string {
+	in := install(t, theProgram(t), func(text string) string {
 		before, public, _ := strings.Cut(text, "\npublic:\n")
 		text = before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n  - name: twilio\n    provider: {preset: twilio, account: AC0123, secret: {file: "+filepath.Join(dir, "twilio.secret")+"}, api: "+api+"}\n", 1)

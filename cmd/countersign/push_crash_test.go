@@ -66,8 +66,9 @@ func TestAnApprovalOutlivesTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	program := theProgram(t)
 	in := install(t, func(args ...string) *exec.Cmd {
-		cmd := thisBinary(args...)
+		cmd := program(args...)
 		cmd.Env = append(cmd.Env, "PUSH_KEY="+string(vapid))
 		return cmd
 	}, func(string) string {
@@ -162,7 +163,7 @@ channels: {sms: [gateway], push: [push]}
 func TestDevicesCanBeSwitchedOff(t *testing.T) {
 	t.Parallel()
 	for _, off := range []bool{false, true} {
-		in := install(t, thisBinary, func(text string) string {
+		in := install(t, theProgram(t), func(text string) string {
 			if off {
 				return strings.Replace(text, "  devices: true", "  devices: false", 1)
 			}

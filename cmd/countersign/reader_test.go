@@ -376,7 +376,7 @@ func joinCarriers(all, more []any) []any {
 
 // countersign is the program in the reader's folder.
 func (r *reader) countersign(args ...string) *exec.Cmd {
-	cmd := thisBinary(args...)
+	cmd := theProgram(r.t)(args...)
 	cmd.Dir = r.settings
 	cmd.Env = append(cmd.Env, "TRUNK_PASSWORD=secret", "TWILIO_TOKEN=secret")
 	return cmd

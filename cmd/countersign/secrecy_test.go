@@ -176,6 +176,7 @@ func (c *clumsy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/?"+url.QueryEscape(m.Body+m.To), http.StatusTemporaryRedirect)
 	case isHanging:
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // or else it answers 200, which a server that is just giving up may still hear
 	default:
 		fmt.Fprint(w, m.Body)
 	}
@@ -248,7 +249,7 @@ func TestNothingThatIsShownHoldsASecret(t *testing.T) {
 	collector := httptest.NewServer(traces)
 	defer collector.Close()
 	const urlToken = "the-gateways-own-token-in-a-query"
-	in := install(t, thisBinary, func(string) string {
+	in := install(t, theProgram(t), func(string) string {
 		return fmt.Sprintf(`
 public: {listen: "127.0.0.1:0"}
 operations: {listen: "127.0.0.1:0"}

@@ -25,7 +25,7 @@ func installShards(t *testing.T, edits ...func(string) string) *shardedInstallat
 	t.Helper()
 	direct := storetest.SchemaIn(t, "verify_a", "verify_b")
 	wire := pgtest.WireTo(t, direct)
-	in := install(t, thisBinary, func(text string) string {
+	in := install(t, theProgram(t), func(text string) string {
 		text = setLine(text, patiently)
 		for _, edit := range edits {
 			text = edit(text)

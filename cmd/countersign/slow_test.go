@@ -151,7 +151,7 @@ func plainBinary(t testing.TB) string {
 			return
 		}
 		built = dir + "/countersign"
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", built, ".") // with the version that tests have
+		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-w", "-o", built, ".") // with the version that tests have
 		if out, err := build.CombinedOutput(); err != nil {
 			buildErr = fmt.Errorf("%w\n%s", err, out)
 		}

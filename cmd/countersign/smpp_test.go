@@ -23,7 +23,7 @@ func installSMPP(t *testing.T, addr, smpp, carrier string) *installation {
 	if err := os.WriteFile(file, []byte(smsctest.Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return install(t, thisBinary, func(text string) string {
+	return install(t, theProgram(t), func(text string) string {
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n"+fmt.Sprintf(`  - name: smsc
     smpp: {addr: %q, plaintext: true, system_id: %s, password: {file: %q}, binds: 2, window: 5%s}
     %s

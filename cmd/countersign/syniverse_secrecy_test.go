@@ -23,7 +23,7 @@ func TestNothingThatSyniversesAPIShowsHoldsASecret(t *testing.T) {
 	traces := new(exported)
 	collector := httptest.NewServer(traces)
 	t.Cleanup(collector.Close)
-	in := install(t, thisBinary, func(config string) string {
+	in := install(t, theProgram(t), func(config string) string {
 		return strings.NewReplacer(`level: "info"`, `level: "debug"`, `endpoint: ""`, `endpoint: "`+collector.URL+`"`, "sample: 0.01", "sample: 1",
 			"interval: 30s", "interval: 0s").Replace(config)
 	})

@@ -746,7 +746,7 @@ func testDeletionDuringLogin(t *testing.T, p *process) {
 
 func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, func(config string) string {
+	in := install(t, theProgram(t), func(config string) string {
 		return strings.NewReplacer("alias: true", "alias: false", "iso_dates: false", "iso_dates: true", "unique_names: false", "unique_names: true",
 			`wrong: "409 2001"`, `wrong: "400 W-1"`, `none: "409 2002"`, `none: "404 N-1"`, "strict_senders: false", "strict_senders: true",
 			"interval: 30s", "interval: 0s", "max: 5", "max: 2", "applications: 1000", "applications: 2", "templates: 1000", "templates: 1").Replace(config)

@@ -11,7 +11,7 @@ import (
 // the metrics and the database.
 func TestWhatAKeyHasStartedCanBeTold(t *testing.T) {
 	t.Parallel()
-	in := install(t, thisBinary, nil)
+	in := install(t, theProgram(t), nil)
 	var stolen texts
 	in.decode(&stolen, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project, "--name", "stolen")
 	p := in.serve()

@@ -93,7 +93,7 @@ func secondCarrier(text string) string {
 // running server and on both engines.
 func TestLogAndCommandTellTheSameStory(t *testing.T) {
 	t.Parallel()
-	t.Run("SQLite", func(t *testing.T) { t.Parallel(); sameStory(t, install(t, thisBinary, nil)) })
+	t.Run("SQLite", func(t *testing.T) { t.Parallel(); sameStory(t, install(t, theProgram(t), nil)) })
 	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); sameStory(t, installOn(t, storetest.Database(t))) })
 }
 

@@ -25,7 +25,7 @@ const callee = "+12025550100"
 // where there are some, on by SMS. More are keys of the trunk, and then carriers.
 func installTrunk(t *testing.T, trunk string, next []string, keys string, more ...string) *installation {
 	t.Helper()
-	return install(t, thisBinary, func(text string) string {
+	return install(t, theProgram(t), func(text string) string {
 		carriers := fmt.Sprintf("  - name: trunk\n    costs: [{cost: 0.5}]\n    sip: {trunk: %q, listen: \"127.0.0.1:0\"%s}\n", trunk, keys) + strings.Join(more, "")
 		if len(next) > 0 {
 			text = strings.Replace(text, "  voice: []\n", "  voice: [sms]\n", 1)

@@ -477,6 +477,7 @@ func hang(t *testing.T) http.HandlerFunc {
 		case <-r.Context().Done():
 		case <-t.Context().Done():
 		}
+		panic(http.ErrAbortHandler) // or else it answers 200, which a client that is just giving up may still hear
 	}
 }
 

@@ -280,6 +280,7 @@ func TestWhatBecameOfARequest(t *testing.T) {
 		case <-r.Context().Done():
 		case <-t.Context().Done():
 		}
+		panic(http.ErrAbortHandler) // or else it answers 200, which a client that is just giving up may still hear
 	}
 	hangUp := func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()

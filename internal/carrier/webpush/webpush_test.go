@@ -111,7 +111,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status := b.status.Load(); status == hangs {
 		io.Copy(io.Discard, r.Body) // else nobody notices that the client hangs up
 		<-r.Context().Done()
-		return
+		panic(http.ErrAbortHandler) // or else it answers 200, which a client that is just giving up may still hear
 	} else if status != 0 {
 		if status == 429 {
 			w.Header().Set("Retry-After", "600")
