@@ -121,7 +121,7 @@ func New(t testing.TB, o Options) *Kit {
 	if o.Settings.PublicSender == "" {
 		o.Settings.PublicSender = "+12025550199"
 	}
-	o.Tick = cmp.Or(o.Tick, 5*time.Millisecond)
+	o.Tick = cmp.Or(o.Tick, 20*time.Millisecond)
 	if o.Unattended {
 		o.Tick = time.Hour
 	}
@@ -134,7 +134,7 @@ func New(t testing.TB, o Options) *Kit {
 		c.Now, c.Machine = nil, o.Machine
 	}
 	if o.Database != "" {
-		c.Postgres = &store.Postgres{URL: o.Database, Schema: o.Schema, Timeout: 10 * time.Second} // tests may be slow
+		c.Postgres = &store.Postgres{URL: o.Database, Schema: o.Schema, Conns: 6, Timeout: 10 * time.Second} // tests may be slow
 	}
 	for _, way := range o.Carriers {
 		line := o.Lines[way.Name()]
