@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -15,8 +15,8 @@ import (
 // behind the change are carried out.
 func TestALockThatIsHeldIsNoOutage(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, "")
-	s := replica(t, url, func(o *store.Options) { o.Postgres.Writers, o.Postgres.Timeout = 1, 2*time.Second })
+	url := storetest.Database(t)
+	s := replica(t, url, func(o *store.Options) { o.Postgres.Writers = 1 })
 	p := verify.Project{ID: "held", Name: "Held", Profile: verify.ProfileCompat}
 	if err := s.CreateProject(ctx, p); err != nil {
 		t.Fatal(err)

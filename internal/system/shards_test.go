@@ -48,7 +48,7 @@ func openTestShards(t *testing.T, send testCarrier, calls int, urls ...string) *
 	}
 	var all []store.Shard
 	for i, url := range urls {
-		all = append(all, store.Shard{Name: string(rune('a' + i)), Postgres: &store.Postgres{URL: url, Timeout: 2 * time.Second}})
+		all = append(all, store.Shard{Name: string(rune('a' + i)), Postgres: &store.Postgres{URL: url, Timeout: 5 * time.Second}})
 	}
 	log := slog.New(slog.DiscardHandler)
 	s, err := OpenShards(context.Background(), Config{
