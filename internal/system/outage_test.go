@@ -29,18 +29,20 @@ func (j *journal) Write(p []byte) (int, error) {
 	return j.buf.Write(p)
 }
 
-func (j *journal) count(text string) int {
+func (j *journal) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return strings.Count(j.buf.String(), text)
+	return j.buf.String()
 }
+
+func (j *journal) count(text string) int { return strings.Count(j.String(), text) }
 
 // wait waits until the log has a text n times.
 func (j *journal) wait(t *testing.T, text string, n int) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); j.count(text) < n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("the log has %q %d times, want %d:\n%s", text, j.count(text), n, &j.buf)
+			t.Fatalf("the log has %q %d times, want %d:\n%s", text, j.count(text), n, j)
 		}
 	}
 }
@@ -83,7 +85,7 @@ func TestADiskThatIsFullIsLoggedOnce(t *testing.T) {
 	}
 	const away, back = `msg="the database is away"`, `msg="the database is back"`
 	if n := said.count(away); n != 1 {
-		t.Errorf("the log says %d times that it is away, want once:\n%s", n, &said.buf)
+		t.Errorf("the log says %d times that it is away, want once:\n%s", n, &said)
 	}
 	ahead.Add(int64(outage.Every))
 	said.wait(t, away, 2) // by itself: nobody asks
@@ -100,6 +102,6 @@ func TestADiskThatIsFullIsLoggedOnce(t *testing.T) {
 		ready()
 	}
 	if n, m := said.count(away), said.count(back); n != 2 || m != 1 {
-		t.Errorf("the log says %d times that it is away and %d times that it is back, want 2 and 1:\n%s", n, m, &said.buf)
+		t.Errorf("the log says %d times that it is away and %d times that it is back, want 2 and 1:\n%s", n, m, &said)
 	}
 }
