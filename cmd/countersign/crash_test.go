@@ -227,10 +227,10 @@ type crowd struct {
 
 	started, guessed, approved atomic.Int64 // that were answered so
 	asked, found, differed     atomic.Int64 // requests with a key: all, those answered to a later try, and those whose twin got another answer
-	slowest                    atomic.Int64 // nanoseconds until one of them was answered, with all its tries
 
 	mu       sync.Mutex // guards what follows
 	promises []*promise
+	slowest  time.Duration           // until a request with a key was answered, with all its tries
 	refused  map[string]unheardStart // by number
 	killed   map[*process]time.Time
 }
@@ -438,11 +438,9 @@ func (c *crowd) insist(key, path, body string) (status int, answer string) {
 			c.found.Add(1)
 		}
 		status, answer = resp.StatusCode, text
-		for took := int64(time.Since(began)); ; {
-			if before := c.slowest.Load(); took <= before || c.slowest.CompareAndSwap(before, took) {
-				break
-			}
-		}
+		c.mu.Lock()
+		c.slowest = max(c.slowest, time.Since(began))
+		c.mu.Unlock()
 	}
 	c.t.Errorf("%s isn't answered", path)
 	return 0, ""

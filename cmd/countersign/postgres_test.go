@@ -434,7 +434,7 @@ func (c *crowd) judgeDelays() {
 	c.phones.mu.Lock()
 	defer c.phones.mu.Unlock()
 	var slowest time.Duration
-	taken, in := 0, leaseOfDev+takeover+time.Duration(c.slowest.Load())
+	taken, in := 0, leaseOfDev+takeover+c.slowest
 	for _, p := range c.promises {
 		all := c.phones.got[p.id]
 		if len(all) == 0 || c.phones.troubled[p.id] {
@@ -453,7 +453,7 @@ func (c *crowd) judgeDelays() {
 	if taken == 0 {
 		c.t.Error("no message of a dead replica was sent by another: this shows nothing")
 	}
-	c.t.Logf("messages of dead replicas that others sent: %d; the slowest %v after the lease was given; the slowest answer took %v", taken, slowest, time.Duration(c.slowest.Load()))
+	c.t.Logf("messages of dead replicas that others sent: %d; the slowest %v after the lease was given; the slowest answer took %v", taken, slowest, c.slowest)
 }
 
 // A frozenPhones keeps the calls of one life waiting, then fails them.
