@@ -67,8 +67,8 @@ func (in *installation) connect(databaseURL, schema string) {
 // How long the servers of a test wait for PostgreSQL. With the example's 750 ms, a busy machine would look like a database
 // that is away.
 const (
-	patiently = "timeout: 10s" // for all tests but
-	briefly   = "timeout: 3s"  // those that wait for it in vain, again and again
+	patiently = "timeout: 10s" // the servers of most tests wait so long
+	briefly   = "timeout: 3s"  // the servers of a test that takes the database away wait less, because they wait many times
 )
 
 // setLine replaces a line of the example's section database.
