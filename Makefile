@@ -20,7 +20,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
 RACESHARE  ?= 1
-# Most of a test's time is waiting: for a disk, a process, a lease. So more packages, and more of a package's tests,
+# Some tests mostly wait: for a disk, a process, a lease. So more packages, and more of a package's tests,
 # run at once than there are processors; fewer packages with the race detector, which makes them work and takes gigabytes.
 PARALLEL   ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
 RACING     ?= -p $$(( 1 + $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
