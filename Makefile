@@ -36,7 +36,7 @@ RACE        = -race '-gcflags=modernc.org/...=-race=false -d=checkptr=0'
 # the linker's time.
 test: postgresql
 	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 10 minutes on two cores the first time, with compiling."
-	@go run ./internal/testrun -short $(PARALLEL) -vet=off -ldflags=-w -timeout 30m $(TESTFLAGS) $(PACKAGES)
+	@go run ./internal/testrun -short $(PARALLEL) -vet=off -ldflags=-s -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
 # On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
 postgresql:
@@ -46,7 +46,7 @@ check: lint postgresql
 	go run ./internal/testrun $(RACE) $(RACING) -vet=off -timeout 60m $(TESTFLAGS) $(PACKAGES)
 
 race: postgresql
-	go run ./internal/testrun $(RACE) -short $(RACING) -vet=off -ldflags=-w -timeout 30m $(TESTFLAGS) $$(.ci/part $(RACESHARE) $(PACKAGES))
+	go run ./internal/testrun $(RACE) -short $(RACING) -vet=off -ldflags=-s -timeout 30m $(TESTFLAGS) $$(.ci/part $(RACESHARE) $(PACKAGES))
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }

@@ -305,9 +305,9 @@ func TestWhatOperatorsChangeHoldsOnEveryServer(t *testing.T) {
 			answers := make([][2]atomic.Int64, servers)
 			over := make(chan struct{})
 			var all sync.WaitGroup
-			clients := 4 // of each server
+			clients, pause := 4, time.Duration(0) // of each server, and between the requests of each
 			if testing.Short() {
-				clients = 1
+				clients, pause = 1, 5*time.Millisecond
 			}
 			for i := range clients * servers {
 				all.Go(func() {
@@ -322,6 +322,7 @@ func TestWhatOperatorsChangeHoldsOnEveryServer(t *testing.T) {
 						case err != nil:
 						case resp.StatusCode == http.StatusOK:
 							answers[n][0].Add(1)
+							time.Sleep(pause)
 						default:
 							answers[n][1].Add(1)
 							time.Sleep(time.Millisecond)

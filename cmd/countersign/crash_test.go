@@ -510,18 +510,17 @@ func (c *crowd) live(rnd *rand.Rand) {
 // killed servers are over, at the latest.
 func (c *crowd) settle() {
 	open := 0
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	if !within(patience, func() bool {
 		open = 0
 		for _, row := range c.stored() {
 			if row.delivery == int(verify.DeliveryQueued) || row.delivery == int(verify.DeliverySending) {
 				open++
 			}
 		}
-		if open == 0 {
-			return
-		}
+		return open == 0
+	}) {
+		c.t.Errorf("%d messages are still open", open)
 	}
-	c.t.Errorf("%d messages are still open", open)
 }
 
 // judge compares what was said with what is.

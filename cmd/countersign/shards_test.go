@@ -81,9 +81,7 @@ func (s *shardedInstallation) works(turn int, p *process) {
 // delivery is what an operator is told of a message.
 func (s *shardedInstallation) delivery(id string) string {
 	s.t.Helper()
-	var shown struct{ Delivery string }
-	s.decode(&shown, "verification", "show", "--json", id)
-	return shown.Delivery
+	return s.made("delivery", s.prepare("verification", "show", "--config", "countersign.yaml", "--json", id))
 }
 
 // refusedAway checks that the server says of a project's start that its database is away.
