@@ -98,7 +98,7 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 // A database that doesn't answer at all holds up neither health checks nor the end.
 func TestServeWaitsForASilentDatabase(t *testing.T) {
 	t.Parallel()
-	direct := storetest.Database(t)
+	direct := storetest.Lent(t)
 	wire := pgtest.WireTo(t, direct)
 	in := installOn(t, wire.URL(direct), briefly)
 	wire.Cut(true)
@@ -184,7 +184,7 @@ func (in *installation) fail(args ...string) (status int, said string) {
 // A replica that was given another keyset isn't ready, says why, and neither makes codes nor denies right ones.
 func TestReplicaWithAnotherKeysetIsNotReady(t *testing.T) {
 	t.Parallel()
-	database := storetest.Database(t)
+	database := storetest.Lent(t)
 	in := installOn(t, database)
 	good := in.serve()
 	id, code := startOn(in, good, newNumber(), 3)

@@ -36,7 +36,7 @@ func TestServersKeepToABudget(t *testing.T) {
 		})
 		t.Run("PostgreSQL "+name, func(t *testing.T) {
 			t.Parallel()
-			url := storetest.Database(t)
+			url := storetest.Lent(t)
 			keepToBudget(t, disturbed, replicas, func(data, phones string, life int) *process { return devReplica(t, data, url, phones, life) },
 				func(string) store.Options {
 					return store.Options{Postgres: &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}}
@@ -155,7 +155,7 @@ func keepToBudget(t *testing.T, disturbed bool, servers int, start func(data, ph
 func TestReplicasStopACountryAndSpendWhatADeadOneHeld(t *testing.T) {
 	t.Parallel()
 	const most, clients = 300, 20
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	data := filepath.Join(t.TempDir(), "data")
 	var mu sync.Mutex // guards last and sent
 	var last time.Time
@@ -287,7 +287,7 @@ func TestWhatOperatorsChangeHoldsOnEveryServer(t *testing.T) {
 			defer phones.Close()
 			o, running := store.Options{}, make([]*process, servers)
 			if engine == "PostgreSQL" {
-				url := storetest.Database(t)
+				url := storetest.Lent(t)
 				o.Postgres = &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}
 				for i := range running {
 					running[i] = devReplica(t, data, url, phones.URL, i+1)

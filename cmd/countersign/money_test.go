@@ -51,7 +51,7 @@ func TestMoneyAddsUpAfterKills(t *testing.T) {
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		url := storetest.Database(t)
+		url := storetest.Lent(t)
 		data := filepath.Join(t.TempDir(), "data")
 		l := &ledgerTest{t: t, data: data, driver: "pgx", source: url, options: store.Options{Postgres: &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}}}
 		l.addUp(replicas, func(phones string, life int) *process {
@@ -314,7 +314,7 @@ func TestWhatMoneyCosts(t *testing.T) {
 			l := &ledgerTest{t: t, data: filepath.Join(t.TempDir(), "data")}
 			args := []string{"--data", l.data, "--project", "crash", "--token", "crash-test-token"}
 			if engine == "PostgreSQL" {
-				url := storetest.Database(t)
+				url := storetest.Lent(t)
 				l.options.Postgres = &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}
 				args = append(args, "--database", url)
 			}

@@ -185,7 +185,7 @@ func guessOnce(p *process, key, id, typed string) string {
 // One verification is guessed at by both APIs and at all replicas.
 func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 	t.Parallel()
-	in := installOn(t, storetest.Database(t))
+	in := installOn(t, storetest.Lent(t))
 	raceForGuesses(t, in, in.serveReplicas(replicas), 30)
 }
 
@@ -256,7 +256,7 @@ const linearAttempts = 3
 
 func TestReplicasAreLinearizable(t *testing.T) {
 	t.Parallel()
-	in := installOn(t, storetest.Database(t))
+	in := installOn(t, storetest.Lent(t))
 	servers := in.serveReplicas(replicas)
 	var clock atomic.Int64
 	var mu sync.Mutex // guards history
@@ -487,7 +487,7 @@ func (p *frozenPhones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // messages to send: it must change nothing, and send nothing.
 func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
 	t.Parallel()
-	databaseURL := storetest.Database(t)
+	databaseURL := storetest.Lent(t)
 	phones := &frozenPhones{life: "1", held: make(chan struct{}, 1000), let: make(chan struct{}), got: map[string][]handedOver{}}
 	receiver := httptest.NewServer(phones)
 	defer receiver.Close()
@@ -591,7 +591,7 @@ func (p *process) metricOf(t *testing.T, name string) float64 {
 
 func TestDatabaseThatIsCutOff(t *testing.T) {
 	t.Parallel()
-	direct := storetest.Database(t)
+	direct := storetest.Lent(t)
 	wire := pgtest.WireTo(t, direct)
 	in := installOn(t, wire.URL(direct), briefly)
 	p := in.serveReplicas(1)[0]

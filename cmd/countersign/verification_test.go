@@ -94,7 +94,7 @@ func secondCarrier(text string) string {
 func TestLogAndCommandTellTheSameStory(t *testing.T) {
 	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); sameStory(t, install(t, theProgram(t), nil)) })
-	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); sameStory(t, installOn(t, storetest.Database(t))) })
+	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); sameStory(t, installOn(t, storetest.Lent(t))) })
 }
 
 func sameStory(t *testing.T, in *installation) {

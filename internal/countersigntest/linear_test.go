@@ -161,7 +161,7 @@ func TestVerificationsAreLinearizable(t *testing.T) {
 // The same over three replicas on one PostgreSQL: what one starts, any of them checks.
 func TestVerificationsAreLinearizableOverReplicas(t *testing.T) {
 	t.Parallel()
-	url, data := storetest.Database(t), t.TempDir() // they share the keyset in the folder
+	url, data := storetest.Lent(t), t.TempDir() // they share the keyset in the folder
 	var s replicated
 	o := countersigntest.Options{Data: data, Database: url}
 	for range 3 {

@@ -36,7 +36,7 @@ type replica = *countersigntest.Kit
 // onBothEngines runs a test with two servers on one database of each engine.
 func onBothEngines(t *testing.T, o countersigntest.Options, f func(t *testing.T, replicas []replica)) {
 	for engine, database := range map[string]func() string{
-		"SQLite": func() string { return "" }, "PostgreSQL": func() string { return storetest.Database(t) },
+		"SQLite": func() string { return "" }, "PostgreSQL": func() string { return storetest.Lent(t) },
 	} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

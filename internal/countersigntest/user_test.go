@@ -36,7 +36,7 @@ func onEach(t *testing.T, test func(t *testing.T, options func() countersigntest
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, func() countersigntest.Options { return countersigntest.Options{Database: storetest.Database(t)} })
+		test(t, func() countersigntest.Options { return countersigntest.Options{Database: storetest.Lent(t)} })
 	})
 }
 

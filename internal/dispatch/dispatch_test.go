@@ -292,7 +292,7 @@ func TestDeadReplicasMessageIsSentWhenItsLeaseEnds(t *testing.T) {
 // and neither knows the other's projects, keys, limits and verifications.
 func TestAServerInAnotherSchemaSendsNothing(t *testing.T) {
 	t.Parallel()
-	database := storetest.Database(t)
+	database := storetest.Lent(t)
 	mine, others := &way{name: "a"}, &way{name: "a"}
 	a := countersigntest.New(t, countersigntest.Options{Database: database, Schema: "a", Carriers: []carrier.Carrier{mine}, Unattended: true, Limits: verify.Limits{Burst: 1, Interval: time.Hour}})
 	b := countersigntest.New(t, countersigntest.Options{Database: database, Schema: "b", Carriers: []carrier.Carrier{others}, Unattended: true, Clock: a.Clock, Limits: verify.Limits{Burst: 1, Interval: time.Hour}})

@@ -920,7 +920,7 @@ func TestRateBoundsWhatWaits(t *testing.T) {
 func TestABrokenLinkOfOneReplicaDelaysNobody(t *testing.T) {
 	t.Parallel()
 	broken, works := &way{name: "a", send: always(errDown)}, &way{name: "a"}
-	o := countersigntest.Options{Database: storetest.Database(t), Carriers: []carrier.Carrier{broken}, BreakAfter: 1, Unattended: true}
+	o := countersigntest.Options{Database: storetest.Lent(t), Carriers: []carrier.Carrier{broken}, BreakAfter: 1, Unattended: true}
 	k := countersigntest.New(t, o)
 	id := k.Start(to, "")
 	v := quiet(t, k, id)

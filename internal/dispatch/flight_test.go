@@ -201,7 +201,7 @@ func TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing(t *testing.T) {
 	var armed atomic.Bool
 	committed, let := make(chan struct{}), make(chan struct{})
 	w := &way{name: "a"}
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)

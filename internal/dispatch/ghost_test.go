@@ -31,7 +31,7 @@ func TestNoCodeIsSentThatNoCallerKnows(t *testing.T) {
 				return err
 			}}
 			if engine == "postgres" {
-				o.Database = storetest.Database(t)
+				o.Database = storetest.Lent(t)
 			}
 			ours, theirs := &way{name: "a"}, &way{name: "a"}
 			o.Carriers = []carrier.Carrier{ours}
@@ -123,7 +123,7 @@ func supersedingStartWithoutAnAnswer(t *testing.T, engine string, happens bool) 
 		return commit()
 	}}
 	if engine == "postgres" {
-		o.Database = storetest.Database(t)
+		o.Database = storetest.Lent(t)
 	}
 	k := countersigntest.New(t, o)
 	start := func() (*verify.Verification, error) {

@@ -117,8 +117,9 @@ type common struct {
 
 	users sync.Map // tests that hold a place
 
-	mu        sync.Mutex        // guards templates, also while one is made
+	mu        sync.Mutex        // guards templates, also while one is made, and backends
 	templates map[string]string // URLs by name
+	backends  *pool             // nil until a database was lent
 }
 
 // places limits the number of tests that use the shared server concurrently. More tests, each with its

@@ -17,7 +17,7 @@ func TestPostgresIsAStore(t *testing.T) {
 	t.Parallel()
 	const schema = "verify_a"
 	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
-		return openPostgres(t, pgtest.InSchema(storetest.SchemaIn(t, schema), schema), now, commit)
+		return openPostgres(t, pgtest.InSchema(storetest.LentSchema(t, schema), schema), now, commit)
 	})
 }
 

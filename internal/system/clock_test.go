@@ -25,7 +25,7 @@ func TestAClockThatIsWrongIsLoggedOnce(t *testing.T) {
 	var ahead, later atomic.Int64 // of the machine's wall clock, and of the log's clock
 	began := time.Now()
 	s, err := Open(t.Context(), Config{
-		Data: t.TempDir(), Postgres: &store.Postgres{URL: storetest.Database(t), Timeout: 10 * time.Second},
+		Data: t.TempDir(), Postgres: &store.Postgres{URL: storetest.Lent(t), Timeout: 10 * time.Second},
 		Log: log, Outages: outage.New(log, func() time.Time { return began.Add(time.Duration(later.Load())) }),
 		Machine: func() store.Reading {
 			now := time.Now()

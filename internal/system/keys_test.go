@@ -130,7 +130,7 @@ func (f keysetFile) add() (id uint32) {
 // A server with another keyset isn't ready and makes no codes, and the others don't mind it.
 func TestAServerWithAnotherKeysetIsNotReady(t *testing.T) {
 	t.Parallel()
-	url, f := storetest.Database(t), newKeysetFile(t)
+	url, f := storetest.Lent(t), newKeysetFile(t)
 	first, second := newReplica(t, url, f.load()), newReplica(t, url, f.load())
 	stranger := newReplica(t, url, newKeysetFile(t).load())
 	all := []*replica{first, second, stranger}
@@ -158,7 +158,7 @@ func TestAServerWithAnotherKeysetIsNotReady(t *testing.T) {
 // Two servers with different keysets that start at the same time don't both make codes.
 func TestOfTwoKeysetsOneIsUsed(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	first, second := openReplica(t, url, newKeysetFile(t).load()), openReplica(t, url, newKeysetFile(t).load())
 	var b *replica
 	var errB error
@@ -180,7 +180,7 @@ func TestOfTwoKeysetsOneIsUsed(t *testing.T) {
 // A rotation as it is documented is never red, and neither is one that reaches the servers one by one.
 func TestRotationIsNeverRed(t *testing.T) {
 	t.Parallel()
-	url, f := storetest.Database(t), newKeysetFile(t)
+	url, f := storetest.Lent(t), newKeysetFile(t)
 	all := []*replica{newReplica(t, url, f.load()), newReplica(t, url, f.load()), newReplica(t, url, f.load())}
 	old := all[0].keys.Primary()
 	// everywhere brings the file to the servers, one after the other; each of them serves meanwhile.
@@ -225,7 +225,7 @@ func TestRotationIsNeverRed(t *testing.T) {
 // A key that one server was told to use waits until the others have it.
 func TestAPromotedKeyWaitsForAllServers(t *testing.T) {
 	t.Parallel()
-	url, f := storetest.Database(t), newKeysetFile(t)
+	url, f := storetest.Lent(t), newKeysetFile(t)
 	all := []*replica{newReplica(t, url, f.load()), newReplica(t, url, f.load())}
 	old := all[0].keys.Primary()
 	added := f.add()
@@ -255,7 +255,7 @@ func TestAPromotedKeyWaitsForAllServers(t *testing.T) {
 // ended. New codes can be made.
 func TestAServerThatLacksAKeyOfPendingCodesIsNotReady(t *testing.T) {
 	t.Parallel()
-	for engine, url := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "db"), "PostgreSQL": storetest.Database(t)} {
+	for engine, url := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "db"), "PostgreSQL": storetest.Lent(t)} {
 		before := newReplica(t, url, newKeysetFile(t).load())
 		if !before.start() {
 			t.Fatalf("%s: no code", engine)
@@ -316,7 +316,7 @@ func TestAMissingKeyIsToldBesideASlowDisk(t *testing.T) {
 // A server that froze while it compared keys stops no other one's writer: that one tries again later.
 func TestAFrozenServersTurnWithTheKeysStopsNobody(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	r := newReplica(t, url, newKeysetFile(t).load())
 	db, err := sql.Open("pgx", url)
 	if err != nil {
@@ -364,7 +364,7 @@ func longAgo(t *testing.T, url string) {
 // What a server says of its keys must not make it wait for a server that is gone.
 func TestAServerThatIsGoneCountsNoMore(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	newReplica(t, url, newKeysetFile(t).load()).leave()
 	next := newReplica(t, url, newKeysetFile(t).load())
 	if got := next.wrong(); got != "" || !next.start() {
@@ -375,7 +375,7 @@ func TestAServerThatIsGoneCountsNoMore(t *testing.T) {
 // A keyset is compared when it changes, and from time to time where there are other servers.
 func TestWhenKeysetsAreCompared(t *testing.T) {
 	t.Parallel()
-	for url, shared := range map[string]bool{filepath.Join(t.TempDir(), "db"): false, storetest.Database(t): true} {
+	for url, shared := range map[string]bool{filepath.Join(t.TempDir(), "db"): false, storetest.Lent(t): true} {
 		f := newKeysetFile(t)
 		r := newReplica(t, url, f.load())
 		if r.due() {

@@ -48,7 +48,7 @@ func newMoving(t *testing.T) *moving {
 	t.Helper()
 	var shards []store.Shard
 	for _, name := range []string{"a", "b"} {
-		shards = append(shards, store.Shard{Name: name, Postgres: &store.Postgres{URL: storetest.Database(t), Timeout: 5 * time.Second}})
+		shards = append(shards, store.Shard{Name: name, Postgres: &store.Postgres{URL: storetest.Lent(t), Timeout: 5 * time.Second}})
 	}
 	return newMovingBy(t, shards, shards)
 }

@@ -127,12 +127,12 @@ func TestAKeyFindsItsShard(t *testing.T) {
 		ask    func(s *shardTest, shard int, to string) *httptest.ResponseRecorder
 		want   int // for a key that the first doesn't know
 	}{
-		"both are there": {storetest.Database(t), (*shardTest).answered, http.StatusUnauthorized},
+		"both are there": {storetest.Lent(t), (*shardTest).answered, http.StatusUnauthorized},
 		"one is away":    {"postgres://nobody@127.0.0.1:1/nothing?sslmode=disable", (*shardTest).start, http.StatusServiceUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := openTestShards(t, sent, 4, storetest.Database(t), tt.second)
+			s := openTestShards(t, sent, 4, storetest.Lent(t), tt.second)
 			for range 3 { // looked for, then remembered
 				s.started(0, "+12025550100")
 			}
@@ -164,7 +164,7 @@ func TestReceiptsOfSiblings(t *testing.T) {
 		}
 		return carrier.Result{Ref: ref}
 	}
-	s = openTestShards(t, early, 4, storetest.Database(t), storetest.Database(t))
+	s = openTestShards(t, early, 4, storetest.Lent(t), storetest.Lent(t))
 	close(opened)
 	for shard := range s.all {
 		id := s.started(shard, fmt.Sprintf("+1202555010%d", shard))
@@ -200,7 +200,7 @@ func TestShardsShareACarriersCalls(t *testing.T) {
 		mu.Unlock()
 		sent <- struct{}{}
 		return carrier.Result{}
-	}, 1, storetest.Database(t), storetest.Database(t))
+	}, 1, storetest.Lent(t), storetest.Lent(t))
 	const each = 8
 	for i := range each {
 		for shard := range s.all {
@@ -222,7 +222,7 @@ func TestShardsShareACarriersCalls(t *testing.T) {
 // While a shard is away, its messages take none of the carrier's calls from the other shards.
 func TestAShardThatIsAwayKeepsNoCalls(t *testing.T) {
 	t.Parallel()
-	direct := storetest.Database(t)
+	direct := storetest.Lent(t)
 	wire := pgtest.WireTo(t, direct)
 	begun, release, sent := make(chan struct{}, 10), make(chan struct{}), make(chan struct{}, 10)
 	s := openTestShards(t, func(m verify.Message) carrier.Result {
@@ -233,7 +233,7 @@ func TestAShardThatIsAwayKeepsNoCalls(t *testing.T) {
 		}
 		sent <- struct{}{}
 		return carrier.Result{}
-	}, 1, storetest.Database(t), wire.URL(direct))
+	}, 1, storetest.Lent(t), wire.URL(direct))
 	s.started(1, "+12025550101")
 	await := func(what string, c <-chan struct{}) {
 		t.Helper()

@@ -30,7 +30,7 @@ func onBothEngines(t *testing.T, test func(t *testing.T, o countersigntest.Optio
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); test(t, countersigntest.Options{}) })
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, countersigntest.Options{Database: storetest.Database(t)})
+		test(t, countersigntest.Options{Database: storetest.Lent(t)})
 	})
 }
 

@@ -14,18 +14,33 @@ import (
 // Like [File], it is a copy.
 func Database(t testing.TB) (databaseURL string) { return SchemaIn(t, "") }
 
+// Lent is a Database for a test that changes nothing but rows: see [pgtest.Lend].
+func Lent(t testing.TB) (databaseURL string) { return LentSchema(t, "") }
+
+// LentSchema is the same with the tables in a schema of their own.
+func LentSchema(t testing.TB, schema string) (databaseURL string) {
+	t.Helper()
+	return pgtest.Lend(t, template(t, schema))
+}
+
 // SchemaIn is a Database whose tables are in a schema of their own, or in each of several. An empty name is the schema that
 // the user's search_path finds.
 func SchemaIn(t testing.TB, schemas ...string) (databaseURL string) {
 	t.Helper()
-	return pgtest.Database(t, pgtest.Template(t, "tables in "+strings.Join(schemas, ", "), func(databaseURL string) error {
+	return pgtest.Database(t, template(t, schemas...))
+}
+
+// template makes a database with all tables in each of some schemas, once for all tests.
+func template(t testing.TB, schemas ...string) (databaseURL string) {
+	t.Helper()
+	return pgtest.Template(t, "tables in "+strings.Join(schemas, ", "), func(databaseURL string) error {
 		for _, schema := range schemas {
 			if err := Tables(databaseURL, schema); err != nil {
 				return err
 			}
 		}
 		return nil
-	}))
+	})
 }
 
 // Tables makes all tables in a schema.

@@ -1,0 +1,112 @@
+package pgtest
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// What a test does to the database that it was lent decides what the next one gets.
+func TestALentDatabaseIsLentAgainWithTheRowsOfItsTemplate(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		does  func(t *testing.T, conn *pgx.Conn)
+		again bool
+	}{
+		"it changes rows": {func(t *testing.T, conn *pgx.Conn) {
+			run(t, conn, `UPDATE thing SET name = 'other'; INSERT INTO thing VALUES (2, 'more', NULL); SET lock_timeout = 7; PREPARE p AS SELECT 1`)
+		}, true},
+		"it leaves a transaction open": {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `BEGIN; DELETE FROM thing`) }, true},
+		"it adds a column":             {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing ADD COLUMN more TEXT`) }, false},
+		"it changes a column's type":   {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing ALTER COLUMN id TYPE INT`) }, false},
+		"it adds a constraint":         {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing ADD CHECK (false) NOT VALID`) }, false},
+		"it adds a table":              {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `CREATE TABLE another (id INT)`) }, false},
+		"it adds an index":             {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `CREATE INDEX ON thing (name)`) }, false},
+		"it adds a function": {func(t *testing.T, conn *pgx.Conn) {
+			run(t, conn, `CREATE FUNCTION one() RETURNS INT LANGUAGE sql AS 'SELECT 1'`)
+		}, false},
+		"it changes a database setting": {func(t *testing.T, conn *pgx.Conn) {
+			run(t, conn, `ALTER DATABASE `+conn.Config().Database+` SET lock_timeout = 7`)
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			template := Template(t, name, func(databaseURL string) error {
+				return execute(databaseURL, `CREATE TABLE thing (id BIGINT, name TEXT, data BYTEA); INSERT INTO thing VALUES (1, 'it''s', '\x0001')`)
+			})
+			var lent [2]string
+			var there bool // whether the second test's process served the first, or made its database
+			var processes []uint32
+			for i := range lent {
+				t.Run("", func(t *testing.T) {
+					lent[i] = Lend(t, template)
+					conn := connect(t, lent[i])
+					there = slices.Contains(processes, conn.PgConn().PID())
+					if err := conn.QueryRow(t.Context(), `SELECT array_agg(pid) FROM pg_stat_activity WHERE datname = current_database()`).Scan(&processes); err != nil {
+						t.Fatal(err)
+					}
+					var id int
+					var text string
+					var data []byte
+					if err := conn.QueryRow(t.Context(), `SELECT id, name, data FROM thing`).Scan(&id, &text, &data); err != nil || id != 1 || text != "it's" || string(data) != "\x00\x01" {
+						t.Errorf("got %d %q %x, %v; want the template's row", id, text, data, err)
+					}
+					var rows, prepared int
+					var timeout string
+					if err := conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM thing), (SELECT count(*) FROM pg_prepared_statements WHERE name = 'p'), current_setting('lock_timeout')`).
+						Scan(&rows, &prepared, &timeout); err != nil || rows != 1 || prepared != 0 || timeout != "0" {
+						t.Errorf("%d rows, %d prepared statements, lock_timeout %s, %v; want 1, 0, 0", rows, prepared, timeout, err)
+					}
+					if i == 0 {
+						tt.does(t, conn)
+					}
+				})
+			}
+			if again := lent[0] == lent[1]; again != tt.again {
+				t.Errorf("the next test got the same database: %v, want %v", again, tt.again)
+			}
+			if name == "it changes rows" && !there {
+				t.Error("no process of the first test serves the next one")
+			}
+		})
+	}
+}
+
+// A database to which somebody is connected isn't lent again.
+func TestADatabaseInUseIsNotLentAgain(t *testing.T) {
+	t.Parallel()
+	template := Template(t, "in use", func(databaseURL string) error { return execute(databaseURL, `CREATE TABLE thing (id INT)`) })
+	var first string
+	var stays *pgx.Conn
+	var err error
+	t.Run("leaves", func(t *testing.T) {
+		first = Lend(t, template)
+		if stays, err = pgx.Connect(context.Background(), first); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("next", func(t *testing.T) {
+		if Lend(t, template) == first {
+			t.Error("a database was lent again while somebody was connected to it")
+		}
+	})
+	stays.Close(context.Background())
+}
+
+func connect(t *testing.T, databaseURL string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func run(t *testing.T, conn *pgx.Conn, text string) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+}
