@@ -162,6 +162,7 @@ func TestOneServerOfTwoShards(t *testing.T) {
 // started meanwhile. When it is back, nothing was lost.
 func TestOneOfTwoShardsIsAway(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	s := installShards(t, func(text string) string { return setLine(text, briefly) })
 	a, b := s.served()
 	id, code := startOn(s.installation, b, newNumber(), 3)

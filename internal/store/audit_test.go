@@ -33,7 +33,7 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 		{
 			"PostgreSQL", "pgx", `ALTER TABLE audit ADD CONSTRAINT refuse CHECK (false) NOT VALID`, `ALTER TABLE audit DROP CONSTRAINT refuse`,
 			func(t *testing.T) (*store.Store, string) {
-				url := storetest.Database(t)
+				url := storetest.Lent(t)
 				return replica(t, url), url
 			},
 		},

@@ -21,7 +21,7 @@ var notAsked = map[string]bool{"Backup": true, "Intact": true, "Enqueue": true, 
 // reflection, so that a new one can't be forgotten.
 func TestNoMethodWaitsForADatabaseThatIsSilent(t *testing.T) {
 	t.Parallel()
-	direct := storetest.Database(t)
+	direct := storetest.Lent(t)
 	w := pgtest.WireTo(t, direct)
 	s := replica(t, w.URL(direct), func(o *store.Options) { o.Postgres.Timeout = 2 * time.Second })
 	var warm sync.WaitGroup // so that each kind of read has a connection that goes silent

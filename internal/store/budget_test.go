@@ -61,7 +61,7 @@ func TestABudgetThatCannotBeReadIsNotUsedUp(t *testing.T) {
 // waits for that one: other projects' starts go on.
 func TestAnotherProjectsStartsDoNotWaitForABudget(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	var armed atomic.Bool
 	held, let := make(chan struct{}), make(chan struct{})
 	stopped := replica(t, url, func(o *store.Options) {

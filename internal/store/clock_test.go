@@ -41,7 +41,7 @@ const handClock = `CREATE TABLE hand_clock (at TIMESTAMPTZ);
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -276,6 +277,7 @@ func refused(t *testing.T, path, says string) {
 // meanwhile would be unused there, and a key that was revoked would work.
 func TestMoveGoesOnFromTheSameStateOnly(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "moves an installation in one more way")
 	const n = 3000
 	path, url := fill(t, n), pgtest.Database(t, "")
 	to := &store.Postgres{URL: url, Timeout: time.Minute}

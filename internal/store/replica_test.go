@@ -66,7 +66,7 @@ func query[T any](t *testing.T, url, text string, args ...any) (value T) {
 // it lasts, and after a crash until its hold runs out.
 func TestReplicasCallOneAtATime(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	var by atomic.Int64 // how far the clocks are ahead, all alike
 	now := func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
 	var replicas []*store.Store
@@ -118,7 +118,7 @@ func TestReplicasCallOneAtATime(t *testing.T) {
 // replicas at once: what a limit allows, and no deadlock.
 func TestReplicasShareLimitsAndGuesses(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	shareLimitsAndGuesses(t, [3]*store.Store{replica(t, url), replica(t, url), replica(t, url)})
 	if got := query[int](t, url, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); got != 0 {
 		t.Errorf("got %d deadlocks, want none", got)
@@ -196,7 +196,7 @@ func shareLimitsAndGuesses(t *testing.T, replicas [3]*store.Store) {
 // the first: the limit is one for both.
 func TestANewNumberOfTwoReplicasIsOne(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	decided, let := make(chan struct{}), make(chan struct{})
 	var tries int
 	slow := replica(t, url, func(o *store.Options) {
@@ -230,7 +230,7 @@ func TestANewNumberOfTwoReplicasIsOne(t *testing.T) {
 // A right guess of a number without failures leaves its row as it is: that is a third of what a login writes.
 func TestARightGuessWritesNoDestinationThatHasNothingToForget(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	s := replica(t, url)
 	v := pending(time.Now(), number(1))
 	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
@@ -249,7 +249,7 @@ func TestARightGuessWritesNoDestinationThatHasNothingToForget(t *testing.T) {
 // What a replica has read and not yet written, another one must not read.
 func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	wrongly := func(s *store.Store, v *verify.Verification) error {
 		_, err := s.Check(ctx, guess(v, "000000"))
 		return err
@@ -310,7 +310,7 @@ func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 // The last room of a project is not taken by two replicas.
 func TestReplicasShareAProjectsRoom(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	now := time.Now()
 	if err := replica(t, url).CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
@@ -371,7 +371,7 @@ func TestReplicasShareAProjectsRoom(t *testing.T) {
 // A migration may change a column's type while we run, and an administrator may discard what is prepared.
 func TestStatementsThatBecameUselessArePreparedAnew(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	s := replica(t, url, func(o *store.Options) { o.Postgres.Writers = 1 })
 	login := func(n int) {
 		t.Helper()
@@ -402,7 +402,7 @@ func TestStatementsThatBecameUselessArePreparedAnew(t *testing.T) {
 // Rows that are there already are changed by several replicas at once, each in another way.
 func TestReplicasLoseNoUpdate(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	var replicas []*store.Store
 	for range 3 {
 		replicas = append(replicas, replica(t, url))
@@ -524,7 +524,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 // A start whose commit takes long must not appear behind the sweeper without a hint.
 func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	now := time.Now()
 	begun, let := make(chan struct{}), make(chan struct{})
 	slow := replica(t, url, func(o *store.Options) {
@@ -587,7 +587,7 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 // told nothing cancels it, and no other replica sends it before.
 func TestACommitThatComesLateIsCanceled(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Lent(t)
 	var lose atomic.Bool
 	s := replica(t, url, func(o *store.Options) {
 		o.Commit = func(_ int, commit func() error) error {
@@ -696,7 +696,7 @@ func TestFailoverVoidsWhatIsPending(t *testing.T) {
 // A primary that is gone without a word doesn't keep us from the next host.
 func TestSilentHostIsPassedOver(t *testing.T) {
 	t.Parallel()
-	direct := storetest.Database(t)
+	direct := storetest.Lent(t)
 	silent, other := pgtest.WireTo(t, direct), pgtest.WireTo(t, direct)
 	first, err := url.Parse(silent.URL(direct))
 	if err != nil {
@@ -767,7 +767,7 @@ func TestCommitsAreSynchronousWhateverTheServerSays(t *testing.T) {
 
 func TestTextThatPostgresRefusesIsMended(t *testing.T) {
 	t.Parallel()
-	s := replica(t, storetest.Database(t))
+	s := replica(t, storetest.Lent(t))
 	v := pending(time.Now(), number(0))
 	v.Text = "your\x00code {code}"
 	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
@@ -878,7 +878,7 @@ func TestSeveralProcessesOpenANewDatabase(t *testing.T) {
 // The two engines' schemas are one: the same tables with the same columns, at the same version.
 func TestEnginesHaveTheSameSchema(t *testing.T) {
 	t.Parallel()
-	pg := storetest.Database(t)
+	pg := storetest.Lent(t)
 	columns := func(driver, name, text string) (all []string) {
 		t.Helper()
 		db, err := sql.Open(driver, name)
@@ -1006,7 +1006,7 @@ func TestCallersDoNotWaitForADatabaseThatIsAway(t *testing.T) {
 // A step of retention is as many ways to the server and back for 500 rows as for one.
 func TestRetentionGetsOnOverASlowNetwork(t *testing.T) {
 	t.Parallel()
-	direct := storetest.Database(t)
+	direct := storetest.Lent(t)
 	old := time.Now().Add(-40 * 24 * time.Hour)
 	past := replica(t, direct, func(o *store.Options) { o.Now = func() time.Time { return old } })
 	var all sync.WaitGroup

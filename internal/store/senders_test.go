@@ -23,7 +23,7 @@ func TestProjectsKeepTheSendersAndLinksThatTheyHad(t *testing.T) {
 			return "sqlite", path + "?_pragma=busy_timeout(5000)", "migrations", goose.DialectSQLite3, store.Options{Path: path}
 		},
 		"PostgreSQL": func(t *testing.T) (string, string, string, goose.Dialect, store.Options) {
-			url := storetest.Database(t)
+			url := storetest.Lent(t)
 			return "pgx", url, "migrations/postgres", goose.DialectPostgres, store.Options{Postgres: &store.Postgres{URL: url, Timeout: 10 * time.Second}}
 		},
 	} {

@@ -226,6 +226,7 @@ func (m *moving) client(c *moveTally, n int, stop <-chan struct{}) {
 // project of the shard meets no 503.
 func TestAProjectMovesUnderLoad(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	moveUnderLoad(newMoving(t))
 }
 
@@ -315,6 +316,7 @@ func moveUnderLoad(m *moving) {
 // A message that is with the carrier while its project moves is settled where the project is then, and isn't sent again.
 func TestAMessageUnderWayMovesWithItsProject(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	m := newMoving(t)
 	m.mu.Lock() // the carrier waits
 	w := m.ask(0, "p", m.key, "sms", `{"to":"+12025550100"}`)
@@ -354,6 +356,7 @@ func TestAMessageUnderWayMovesWithItsProject(t *testing.T) {
 // While a server runs that serves one of the shards only, no project moves: its messages of before would be sent again.
 func TestNoProjectMovesBesideAServerOfOneShard(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	for one, name := range []string{"a", "b"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -380,6 +383,7 @@ func TestNoProjectMovesBesideAServerOfOneShard(t *testing.T) {
 // Servers notice that a shard was brought back to before a project left it: it decides nothing about the project any more.
 func TestServersFenceAProjectThatIsOnTwoShards(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	m := newMoving(t)
 	if _, err := store.MoveProject(t.Context(), store.ProjectMoving{Project: "p", From: m.shards[0], To: m.shards[1], Actor: "test"}); err != nil {
 		t.Fatal(err)

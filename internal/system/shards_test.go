@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -121,6 +122,7 @@ func (s *shardTest) started(shard int, to string) verify.ID {
 // A key that no shard knows is refused, but not while a shard is away that may know it.
 func TestAKeyFindsItsShard(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "needs two shards")
 	sent := func(verify.Message) carrier.Result { return carrier.Result{} }
 	for name, tt := range map[string]struct {
 		second string // the URL of the second shard
