@@ -511,16 +511,25 @@ func (c *crowd) live(rnd *rand.Rand) {
 func (c *crowd) settle() {
 	open := 0
 	if !within(patience, func() bool {
-		open = 0
-		for _, row := range c.stored() {
-			if row.delivery == int(verify.DeliveryQueued) || row.delivery == int(verify.DeliverySending) {
-				open++
-			}
-		}
+		queued, sending := underWay(c.stored())
+		open = queued + sending
 		return open == 0
 	}) {
 		c.t.Errorf("%d messages are still open", open)
 	}
+}
+
+// underWay counts the messages that haven't come to an end.
+func underWay(all map[string]storedVerification) (queued, sending int) {
+	for _, v := range all {
+		switch verify.DeliveryState(v.delivery) {
+		case verify.DeliveryQueued:
+			queued++
+		case verify.DeliverySending:
+			sending++
+		}
+	}
+	return queued, sending
 }
 
 // judge compares what was said with what is.

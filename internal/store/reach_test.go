@@ -71,7 +71,7 @@ func TestAReadOnlyServerAndAFullFilePass(t *testing.T) {
 		t.Errorf("a file without room: %v doesn't pass", err)
 	}
 
-	url := storetest.Lent(t)
+	url := storetest.Database(t)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)
