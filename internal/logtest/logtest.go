@@ -7,13 +7,14 @@ import (
 	"testing"
 )
 
-// number is a whole phone number: with a plus, or one of those that tests use.
-// byChance is what may have any digits in it: the time of a line, and ids.
-var byChance = regexp.MustCompile(`"time":"[^"]*"|\btime=\S+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+// byChance is what may have any digits and letters in it: the time of a line, and ids, in hexadecimal and in base 62.
+var byChance = regexp.MustCompile(`"time":"[^"]*"|\btime=\S+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9A-Za-z]{22}\b`)
 
-// Meant is a text without the times of its lines and without ids: digits that are looked for aren't found in them by chance.
+// Meant is a text without the times of its lines and without ids: a code or a short name that is looked for isn't found in
+// them by chance.
 func Meant(text string) string { return byChance.ReplaceAllString(text, "") }
 
+// number is a whole phone number: with a plus, or one of those that tests use.
 var number = regexp.MustCompile(`\+[1-9][0-9]{8,14}|\b1?202555[0-9]{4}\b`)
 
 // Tells returns the phone number that a line of a log tells, or "".

@@ -14,3 +14,15 @@ func TestTells(t *testing.T) {
 		}
 	}
 }
+
+func TestMeant(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"019df2dc-0a02-79f8-8610-b897b98adad1 of a user": " of a user", "application 02vBq1ada4hbHrQ5Zc7Xyz": "application ", "ada of 4711": "ada of 4711",
+		`{"time":"2026-05-04T12:00:49.904711Z","code":"4711"}`: `{,"code":"4711"}`, "time=2026-05-04T12:00:49.90Z code=4711": " code=4711",
+	} {
+		if got := Meant(text); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
