@@ -23,7 +23,7 @@ type shardedInstallation struct {
 // installShards makes one of the example configuration, changed by edits.
 func installShards(t *testing.T, edits ...func(string) string) *shardedInstallation {
 	t.Helper()
-	direct := storetest.SchemaIn(t, "verify_a", "verify_b")
+	direct := storetest.LentSchema(t, "verify_a", "verify_b")
 	wire := pgtest.WireTo(t, direct)
 	in := install(t, theProgram(t), func(text string) string {
 		text = setLine(text, patiently)

@@ -46,10 +46,10 @@ func twoShards(t *testing.T, databases int) *moveTest {
 	if layout, on := onCitus(t); on {
 		m.placeOnCitus(layout)
 	} else if databases > 1 {
-		m.addShard("a", storetest.SchemaIn(t, "verify_a"))
-		m.addShard("b", storetest.SchemaIn(t, "verify_b"))
+		m.addShard("a", storetest.LentSchema(t, "verify_a"))
+		m.addShard("b", storetest.LentSchema(t, "verify_b"))
 	} else {
-		url := storetest.SchemaIn(t, "verify_a", "verify_b")
+		url := storetest.LentSchema(t, "verify_a", "verify_b")
 		m.addShard("a", url)
 		m.addShard("b", url)
 	}

@@ -17,10 +17,10 @@ func Database(t testing.TB) (databaseURL string) { return SchemaIn(t, "") }
 // Lent is a Database for a test that changes nothing but rows: see [pgtest.Lend].
 func Lent(t testing.TB) (databaseURL string) { return LentSchema(t, "") }
 
-// LentSchema is the same with the tables in a schema of their own.
-func LentSchema(t testing.TB, schema string) (databaseURL string) {
+// LentSchema is the same with the tables in schemas, as SchemaIn makes them.
+func LentSchema(t testing.TB, schemas ...string) (databaseURL string) {
 	t.Helper()
-	return pgtest.Lend(t, template(t, schema))
+	return pgtest.Lend(t, template(t, schemas...))
 }
 
 // SchemaIn is a Database whose tables are in a schema of their own, or in each of several. An empty name is the schema that
