@@ -84,7 +84,7 @@ var may = []struct{ packages, imports string }{
 
 	// For tests only: no line but those of storetest and countersigntest allows these, nor any of cmd.
 	{"internal/logtest internal/pgtest internal/porttest internal/smsctest internal/testsize", ""},
-	{"internal/store/storetest", "internal/store internal/pgtest internal/account internal/operator internal/verify " + pure},
+	{"internal/store/storetest", "internal/store internal/logtest internal/pgtest internal/account internal/operator internal/verify " + pure},
 	{"internal/countersigntest", "internal/system internal/store/storetest internal/logtest " + parts},
 	{"internal/carrier/sip/siptest", "internal/speech internal/porttest"},
 }
