@@ -19,6 +19,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -209,6 +210,7 @@ func TestAProviderReportsOfItsOwnMessagesOnly(t *testing.T) {
 // What no carrier of texts could deliver is said in a call, with the same code, where the operator wants that.
 func TestAFailedReportCallsByTheNextChannel(t *testing.T) {
 	t.Parallel()
+	testsize.Quarter(t, "waits for the minute that must pass between a text and a call")
 	provider, in := installProvider(t, strings.NewReplacer("    - twilio\n    - \"gateway\"\n", "    - twilio\n", "  sms: []\n", "  sms: [voice]\n"))
 	p := in.serve()
 	id, sent := provider.start(in, p)
