@@ -20,10 +20,9 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
 RACESHARE  ?= 1
-# Some tests mostly wait: for a disk, a process, a lease. So more packages, and more of a package's tests,
-# run at once than there are processors; fewer packages with the race detector, which makes them work and takes gigabytes.
-PARALLEL   ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
-RACING     ?= -p $$(( 1 + $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
+# Some tests mostly wait: for a disk, a process, a lease. So more of them run at once than there are processors. With
+# twice as many, each takes so much longer that all of them cost a third more CPU time.
+PARALLEL   ?= -p $$(( 1 + $$(getconf _NPROCESSORS_ONLN) )) -parallel 3
 # Those that take longest are first, so that none of them runs alone at the end.
 PACKAGES    = ./cmd/countersign ./internal/store ./internal/carrier/sip ./...
 # The race detector watches our code and all that it uses, but for SQLite in Go, which is made from C: watched, tests
@@ -35,7 +34,7 @@ RACE        = -race '-gcflags=modernc.org/...=-race=false -d=checkptr=0'
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check. What debuggers read takes a third of
 # the linker's time.
 test: postgresql
-	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 10 minutes on two cores the first time, with compiling."
+	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 6 minutes on two slow cores, and a few more the first time, with compiling."
 	@go run ./internal/testrun -short $(PARALLEL) -vet=off -ldflags=-s -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
 # On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
@@ -43,10 +42,10 @@ postgresql:
 	@.ci/postgresql
 
 check: lint postgresql
-	go run ./internal/testrun $(RACE) $(RACING) -vet=off -timeout 60m $(TESTFLAGS) $(PACKAGES)
+	go run ./internal/testrun $(RACE) $(PARALLEL) -vet=off -timeout 60m $(TESTFLAGS) $(PACKAGES)
 
 race: postgresql
-	go run ./internal/testrun $(RACE) -short $(RACING) -vet=off -ldflags=-s -timeout 30m $(TESTFLAGS) $$(.ci/part $(RACESHARE) $(PACKAGES))
+	go run ./internal/testrun $(RACE) -short $(PARALLEL) -vet=off -ldflags=-s -timeout 30m $(TESTFLAGS) $$(.ci/part $(RACESHARE) $(PACKAGES))
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }
