@@ -43,7 +43,7 @@ func Lend(t testing.TB, template string) (databaseURL string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if !t.Failed() && p.unused(l.url) && l.reset() == nil {
+		if !t.Failed() && p.unused(l.url) && l.reset() == nil && p.unused(l.url) {
 			p.giveBack(template, l)
 			return
 		}
@@ -129,8 +129,11 @@ func (p *pool) borrow(template string) (lent, error) {
 	q.Set("host", p.dir)
 	u.RawQuery = q.Encode()
 	l := lent{url: u.String()}
-	l.clean, err = clean(l.url)
-	return l, err
+	if l.clean, err = clean(l.url); err != nil {
+		return lent{}, err
+	}
+	p.unused(l.url) // so that the test gets the process that clean had
+	return l, nil
 }
 
 func (p *pool) giveBack(template string, l lent) {
@@ -139,13 +142,14 @@ func (p *pool) giveBack(template string, l lent) {
 	p.free[template] = append(p.free[template], l)
 }
 
-// unused reports whether nobody is connected to a database. It waits a moment for those who are leaving.
+// unused reports whether nobody is connected to a database. It waits for those who are leaving, until their processes are
+// idle.
 func (p *pool) unused(databaseURL string) bool {
 	name, err := databaseName(databaseURL)
 	if err != nil {
 		return false
 	}
-	for end := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(3 * time.Second); ; time.Sleep(time.Millisecond) {
 		p.mu.Lock()
 		n := p.clients[name]
 		p.mu.Unlock()
