@@ -77,10 +77,9 @@ func (c *common) pool() (*pool, error) {
 	go func() {
 		for {
 			client, err := l.Accept()
-			if err != nil {
-				return
+			if err == nil {
+				go p.serve(client)
 			}
-			go p.serve(client)
 		}
 	}()
 	return p, nil
@@ -159,6 +158,40 @@ func (p *pool) unused(databaseURL string) bool {
 	}
 }
 
+// maxIdle is how many processes the pool keeps: few beside those that the server may have.
+const maxIdle = 100
+
+// keep keeps a process for the next client that begins with the same words. If there are too many, others end.
+func (p *pool) keep(key string, b *backend) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, all := range p.idle {
+		n += len(all)
+	}
+	for other, all := range p.idle { // in random order
+		if n < maxIdle {
+			break
+		}
+		n -= len(all)
+		for _, b := range all {
+			b.conn.Close()
+		}
+		delete(p.idle, other)
+	}
+	p.idle[key] = append(p.idle[key], b)
+}
+
+// end waits until the process has ended: it may still carry out what its client said before it left.
+func (b *backend) end() {
+	defer b.conn.Close()
+	if conn, ok := b.conn.(*net.UnixConn); ok {
+		conn.CloseWrite()
+	}
+	b.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	io.Copy(io.Discard, b.conn)
+}
+
 // forget closes the idle connections to a database.
 func (p *pool) forget(databaseURL string) {
 	name, _ := databaseName(databaseURL)
@@ -174,12 +207,20 @@ func (p *pool) forget(databaseURL string) {
 	}
 }
 
-// shape is a number that changes with the tables, their columns, indexes, triggers and constraints, the functions, and the
-// settings of the database.
-const shape = `(SELECT md5(coalesce(string_agg(concat_ws(' ', c.oid, relname, relfilenode, relnatts, relchecks), ',' ORDER BY c.oid), '') ||
-	(SELECT concat_ws(' ', count(*), max(oid::bigint)) FROM pg_trigger) || (SELECT concat_ws(' ', count(*), max(oid::bigint)) FROM pg_proc) ||
-	(SELECT concat_ws(' ', count(*), max(oid::bigint)) FROM pg_constraint) || (SELECT count(*) FROM pg_db_role_setting WHERE setdatabase <> 0))
+// shape is a number that changes with the tables, their columns, defaults, indexes, triggers and constraints, the functions,
+// the schemas, and the settings of the database. A transaction that changes one of them leaves its number at it.
+var shape = `(SELECT md5(concat_ws(' ', string_agg(concat_ws(' ', c.oid, relname, relfilenode, relchecks), ',' ORDER BY c.oid),
+	(SELECT count(*) FROM pg_db_role_setting WHERE setdatabase <> 0)` +
+	latest("pg_attribute", "pg_attrdef", "pg_trigger", "pg_proc", "pg_constraint", "pg_namespace") + `))
 	FROM pg_class c WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace))`
+
+// latest selects, of each catalog, how many rows it has and which transaction was the latest at them.
+func latest(catalogs ...string) (columns string) {
+	for _, c := range catalogs {
+		columns += ", (SELECT concat_ws(' ', count(*), max(xmin::text::bigint)) FROM " + c + ")"
+	}
+	return columns
+}
 
 // clean returns the statements that give all tables of a database the rows that they have now. They fail if its shape isn't
 // the same.
@@ -242,12 +283,10 @@ func (p *pool) serve(client net.Conn) {
 		}
 		client.Write(b.greeting)
 		if b.ready() && b.pass(client) && b.discard() {
-			p.mu.Lock()
-			p.idle[key] = append(p.idle[key], b)
-			p.mu.Unlock()
-			return
+			p.keep(key, b)
+		} else {
+			b.end()
 		}
-		b.conn.Close()
 	}
 }
 

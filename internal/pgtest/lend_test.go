@@ -2,10 +2,13 @@ package pgtest
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // What a test does to the database that it was lent decides what the next one gets.
@@ -21,6 +24,8 @@ func TestALentDatabaseIsLentAgainWithTheRowsOfItsTemplate(t *testing.T) {
 		"it leaves a transaction open": {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `BEGIN; DELETE FROM thing`) }, true},
 		"it adds a column":             {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing ADD COLUMN more TEXT`) }, false},
 		"it changes a column's type":   {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing ALTER COLUMN id TYPE INT`) }, false},
+		"it drops a column":            {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing DROP COLUMN data`) }, false},
+		"it sets a default":            {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing ALTER COLUMN id SET DEFAULT 7`) }, false},
 		"it adds a constraint":         {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `ALTER TABLE thing ADD CHECK (false) NOT VALID`) }, false},
 		"it adds a table":              {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `CREATE TABLE another (id INT)`) }, false},
 		"it adds an index":             {func(t *testing.T, conn *pgx.Conn) { run(t, conn, `CREATE INDEX ON thing (name)`) }, false},
@@ -92,6 +97,54 @@ func TestADatabaseInUseIsNotLentAgain(t *testing.T) {
 		}
 	})
 	stays.Close(context.Background())
+}
+
+// What a client that was killed has said is carried out before the next test has the database.
+func TestALentDatabaseOutlivesAKilledClient(t *testing.T) {
+	t.Parallel()
+	template := Template(t, "killed", func(databaseURL string) error { return execute(databaseURL, `CREATE TABLE thing (id INT)`) })
+	t.Run("is killed", func(t *testing.T) {
+		databaseURL := Lend(t, template)
+		dies, err := connect(t, databaseURL).PgConn().Hijack() // so that nothing asks the server to cancel what was said
+		if err != nil {
+			t.Fatal(err)
+		}
+		dies.Frontend.Send(&pgproto3.Query{String: `DO $$ BEGIN PERFORM pg_sleep(0.5); INSERT INTO thing VALUES (1); END $$`})
+		if err := dies.Frontend.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		sees := connect(t, databaseURL)
+		for under := 0; under == 0; {
+			if err := sees.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`).Scan(&under); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dies.Conn.Close()
+	})
+	t.Run("next", func(t *testing.T) {
+		conn, rows := connect(t, Lend(t, template)), 0
+		run(t, conn, `SELECT pg_sleep(1)`)
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM thing`).Scan(&rows); err != nil || rows > 0 {
+			t.Errorf("got %d rows, %v; want none", rows, err)
+		}
+	})
+}
+
+// The pool keeps few processes, whatever tests leave it.
+func TestThePoolKeepsFewProcesses(t *testing.T) {
+	t.Parallel()
+	p := &pool{idle: map[string][]*backend{}}
+	for i := range 5 * maxIdle {
+		end, _ := net.Pipe()
+		p.keep(fmt.Sprint("database", i%7), &backend{conn: end})
+		n := 0
+		for _, all := range p.idle {
+			n += len(all)
+		}
+		if n > maxIdle || n == 0 {
+			t.Fatalf("%d of %d are idle", n, i+1)
+		}
+	}
 }
 
 func connect(t *testing.T, databaseURL string) *pgx.Conn {

@@ -42,14 +42,20 @@ type moveTest struct {
 // twoShards makes them: two schemas of one database, or two databases.
 func twoShards(t *testing.T, databases int) *moveTest {
 	t.Helper()
+	return twoShardsOf(t, databases, storetest.LentSchema)
+}
+
+// twoShardsOf makes them of databases that are lent, or of new ones.
+func twoShardsOf(t *testing.T, databases int, make func(t testing.TB, schemas ...string) (databaseURL string)) *moveTest {
+	t.Helper()
 	m := &moveTest{t: t, shards: map[string]store.Shard{}, stores: map[string]*store.Store{}, workers: map[string]string{}}
 	if layout, on := onCitus(t); on {
 		m.placeOnCitus(layout)
 	} else if databases > 1 {
-		m.addShard("a", storetest.LentSchema(t, "verify_a"))
-		m.addShard("b", storetest.LentSchema(t, "verify_b"))
+		m.addShard("a", make(t, "verify_a"))
+		m.addShard("b", make(t, "verify_b"))
 	} else {
-		url := storetest.LentSchema(t, "verify_a", "verify_b")
+		url := make(t, "verify_a", "verify_b")
 		m.addShard("a", url)
 		m.addShard("b", url)
 	}
@@ -879,7 +885,7 @@ func TestMoveProjectGivesUpBesideABackup(t *testing.T) {
 func TestMoveProjectHasNoTimeLimit(t *testing.T) {
 	t.Parallel()
 	testsize.Quarter(t, aMove)
-	m := twoShards(t, 2)
+	m := twoShardsOf(t, 2, storetest.SchemaIn) // processes of before don't have the settings
 	for _, shard := range []string{"a", "b"} {
 		_, err := m.db(shard).Exec(`DO $$ BEGIN
 			EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1', current_database());
