@@ -1293,11 +1293,19 @@ var outcomes = map[string]outcome{
 func startOutcomes(p *process) map[string]string {
 	p.t.Helper()
 	ids := map[string]string{}
+	took := map[string]time.Duration{}
+	var slowest time.Duration // of those whose carrier answers at once
 	for name, o := range outcomes {
 		began := time.Now()
 		ids[name] = p.isStart(p.ask(request{path: "sms", body: with(string(o.to), o.fields)}), "sms", string(o.to))
-		if took := time.Since(began); o.after > 0 && took > o.after {
-			p.t.Errorf("%s: the start was answered after %v: it waited for the carrier", name, took)
+		took[name] = time.Since(began)
+		if o.after == 0 && o.messages > 0 {
+			slowest = max(slowest, took[name])
+		}
+	}
+	for name, o := range outcomes {
+		if o.after > 0 && took[name] > o.after+slowest {
+			p.t.Errorf("%s: the start was answered after %v, and others after %v at most: it waited for the carrier", name, took[name], slowest)
 		}
 	}
 	return ids

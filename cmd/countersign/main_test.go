@@ -129,6 +129,8 @@ func startProgram(t testing.TB, program string, env []string, args ...string) *p
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.kill() })
+	late := time.AfterFunc(patience, func() { p.cmd.Process.Kill() })
+	defer late.Stop()
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())

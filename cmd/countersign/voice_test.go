@@ -149,18 +149,20 @@ func TestSIGTERMHangsUp(t *testing.T) {
 	phone := siptest.Start(t, callee, "answermode=auto;audio_codecs=PCMU/8000/1")
 	in := installTrunk(t, fmt.Sprintf("127.0.0.1:%d", phone.Port), nil, "")
 	p := in.serve()
+	began := time.Now()
 	id, answer, err := in.ask(p, "call", `{"to":"`+callee+`","token_length":20,"valid_for":600}`)
 	if err != nil || id == "" {
 		t.Fatalf("start: %s, %v", answer, err)
 	}
+	most := 11*time.Second + allowance(began)
 	if !within(patience, func() bool { return talked(phone) == 1 }) {
 		t.Fatalf("the phone was never answered\n%s", p.stderr)
 	}
-	began := time.Now()
+	began = time.Now()
 	if err := p.stop(); err != nil {
 		t.Errorf("SIGTERM: %v\n%s", err, p.stderr)
 	}
-	if took := time.Since(began); took > 11*time.Second {
+	if took := time.Since(began); took > most {
 		t.Errorf("the shutdown took %v, want 10s", took)
 	}
 	in.wantDelivery(id, verify.StatusPending, verify.DeliveryQueued, "interrupted")
@@ -172,6 +174,10 @@ func TestSIGTERMHangsUp(t *testing.T) {
 		t.Errorf("SIGTERM: %v\n%s", err, again.stderr)
 	}
 }
+
+// allowance is how much longer than promised something may take on a machine that took from then until now to answer one
+// request: a machine that is idle takes some milliseconds.
+func allowance(asked time.Time) time.Duration { return 10 * time.Since(asked) }
 
 // talked is in how many calls the phone has heard half a second.
 func talked(phone *siptest.Softphone) (n int) {
@@ -238,6 +244,7 @@ func TestCallsMoveOn(t *testing.T) {
 			if err != nil || id == "" {
 				t.Fatalf("start: %s, %v", answer, err)
 			}
+			most := tt.most + allowance(began)
 			if during != nil {
 				during()
 			}
@@ -245,8 +252,8 @@ func TestCallsMoveOn(t *testing.T) {
 			if !text || tt.down {
 				select {
 				case got := <-called:
-					if took := time.Since(began); got.Get("To") != callee || took > tt.most {
-						t.Errorf("the provider was to call %s after %v, want %s within %v", got.Get("To"), took, callee, tt.most)
+					if took := time.Since(began); got.Get("To") != callee || took > most {
+						t.Errorf("the provider was to call %s after %v, want %s within %v", got.Get("To"), took, callee, most)
 					} else if !text {
 						t.Logf("%-44s a call by the provider after %v", name, took.Round(10*time.Millisecond))
 					}
@@ -256,8 +263,8 @@ func TestCallsMoveOn(t *testing.T) {
 			}
 			if text {
 				sms := in.receiver.message(t, id)
-				if took := time.Since(began); took > tt.most {
-					t.Errorf("the text went out after %v, want it within %v", took, tt.most)
+				if took := time.Since(began); took > most {
+					t.Errorf("the text went out after %v, want it within %v", took, most)
 				} else {
 					t.Logf("%-44s a text after %v", name, took.Round(10*time.Millisecond))
 				}

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/porttest"
 )
 
 // tries runs the tries of a configuration, and returns what they found by what they tried.
@@ -42,17 +42,6 @@ func put(t *testing.T, dir, name, text string) {
 	}
 }
 
-// closed is an address at which nothing listens.
-func closed(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestTriesOfHosts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -78,7 +67,7 @@ carriers:
   - {name: provider, provider: {preset: twilio, api: api.yaml, account: account-of-mine, secret: {file: token}, ca_file: ca.pem}}
   - {name: smsc, smpp: {addr: "%[1]s", plaintext: true, system_id: x}}
   - {name: old, smpp: {addr: "%[1]s", system_id: x, ca_file: tls.crt}}
-`, closed(t), plain.URL, secure.URL, strings.TrimPrefix(plain.URL, "http://")))
+`, porttest.Refusing(t), plain.URL, secure.URL, strings.TrimPrefix(plain.URL, "http://")))
 	host := strings.TrimPrefix(secure.URL, "https://")
 	for what, want := range map[string]Finding{
 		"carrier trusted":     {Fine, host + ": reached", ""},

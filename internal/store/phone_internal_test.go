@@ -34,8 +34,7 @@ func TestPhonesAreReleasedInTheOrderOfTheirNumbers(t *testing.T) {
 	go func() { released <- s.releasePhones(ctx) }()
 	for deadline := time.Now().Add(9 * time.Second); ; time.Sleep(time.Millisecond) {
 		waits := 0
-		if err := group.QueryRow(`SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()
-			AND transactionid IS NOT NULL`).Scan(&waits); err != nil {
+		if err := group.QueryRow(`SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid`).Scan(&waits); err != nil {
 			t.Fatal(err)
 		}
 		if waits > 0 {
