@@ -69,6 +69,9 @@ func (c *common) pool() (*pool, error) {
 	if err := os.Mkdir(p.dir, 0o755); err != nil {
 		return nil, err
 	}
+	if err := c.cluster.give(p.dir); err != nil {
+		return nil, err
+	}
 	l, err := net.Listen("unix", filepath.Join(p.dir, socketName))
 	if err != nil {
 		return nil, err

@@ -386,12 +386,18 @@ func folder() (*Cluster, error) {
 	if c.dir, err = os.MkdirTemp(memory(), "cs-pg-"); err != nil {
 		return nil, err
 	}
-	if c.as != nil {
-		if err := os.Chown(c.dir, int(c.as.Uid), int(c.as.Gid)); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(c.dir))
-		}
+	if err := c.give(c.dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(c.dir))
 	}
 	return c, c.watch()
+}
+
+// give makes a folder the server's, so that the watchdog can remove it.
+func (c *Cluster) give(folder string) error {
+	if c.as == nil {
+		return nil
+	}
+	return os.Chown(folder, int(c.as.Uid), int(c.as.Gid))
 }
 
 // memory returns a file system in memory that has room for clusters, or "". On a disk, tests that

@@ -22,6 +22,9 @@ const hold = "COUNTERSIGN_TEST_HOLD"
 func TestMain(m *testing.M) {
 	if os.Getenv(hold) != "" {
 		_, err := shared()
+		if err == nil {
+			_, err = commons.pool()
+		}
 		fmt.Println(commons.cluster.dir, err)
 		select {}
 	}

@@ -77,10 +77,8 @@ func (c *Cluster) copies(t testing.TB) (folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.as != nil {
-		if err := os.Chown(folder, int(c.as.Uid), int(c.as.Gid)); err != nil {
-			t.Fatal(err)
-		}
+	if err := c.give(folder); err != nil {
+		t.Fatal(err)
 	}
 	return folder
 }
