@@ -361,7 +361,7 @@ func TestWhatOperatorsChangeHoldsOnEveryServer(t *testing.T) {
 			noPrice := money.Amount(verify.NoCap)
 			for _, change := range []struct {
 				name     string
-				holds    bool // what was started before, too
+				holds    bool // the change also keeps queued messages back
 				set, end func() error
 			}{
 				{"a country is stopped", true, func() error { return a.StopCountry(t.Context(), by, "US", "") }, func() error { return a.AllowCountry(t.Context(), by, "US") }},

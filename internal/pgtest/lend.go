@@ -177,12 +177,17 @@ func (p *pool) keep(key string, b *backend) {
 			break
 		}
 		n -= len(all)
-		for _, b := range all {
-			b.conn.Close()
-		}
-		delete(p.idle, other)
+		p.closeIdle(other)
 	}
 	p.idle[key] = append(p.idle[key], b)
+}
+
+// closeIdle ends the idle processes of a key. The caller holds the lock.
+func (p *pool) closeIdle(key string) {
+	for _, b := range p.idle[key] {
+		b.conn.Close()
+	}
+	delete(p.idle, key)
 }
 
 // end waits until the process has ended: it may still carry out what its client said before it left.
@@ -200,12 +205,9 @@ func (p *pool) forget(databaseURL string) {
 	name, _ := databaseName(databaseURL)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, all := range p.idle {
+	for key := range p.idle {
 		if strings.HasPrefix(key, name+"\x00") {
-			for _, b := range all {
-				b.conn.Close()
-			}
-			delete(p.idle, key)
+			p.closeIdle(key)
 		}
 	}
 }

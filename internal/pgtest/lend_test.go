@@ -99,7 +99,7 @@ func TestADatabaseInUseIsNotLentAgain(t *testing.T) {
 	stays.Close(context.Background())
 }
 
-// What a client that was killed has said is carried out before the next test has the database.
+// The server carries out the statements of a killed client before the next test gets the database.
 func TestALentDatabaseOutlivesAKilledClient(t *testing.T) {
 	t.Parallel()
 	template := Template(t, "killed", func(databaseURL string) error { return execute(databaseURL, `CREATE TABLE thing (id INT)`) })

@@ -426,7 +426,7 @@ func TestMoveProjectGoesOnAfterACrash(t *testing.T) {
 // What was under way when the fence was put up is committed before the project is copied, and moves with it.
 func TestMoveProjectWaitsForWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
-	testsize.Quarter(t, "moves a project between shards in one more way")
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	begun, let := make(chan struct{}, 1), make(chan struct{})
 	var hold, committed atomic.Bool
@@ -490,7 +490,7 @@ func TestMoveProjectWaitsForWhatIsUnderWay(t *testing.T) {
 // A replica that knows nothing of a move, because it stood still meanwhile, decides nothing about the project.
 func TestAReplicaThatMissedAMoveDecidesNothing(t *testing.T) {
 	t.Parallel()
-	testsize.Quarter(t, "moves a project between shards in one more way")
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	late := m.replica("a")
 	m.demand(late.Cancel(ctx, "q", m.started(late, "q", number(60)))) // its connection is there
@@ -564,7 +564,7 @@ func TestMoveProjectKeepsWhatIsVoid(t *testing.T) {
 // Of two commands at a time, one moves the project.
 func TestTwoCommandsMoveAProjectOnce(t *testing.T) {
 	t.Parallel()
-	testsize.Quarter(t, "moves a project between shards in one more way")
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 2)
 	want := m.rows("p", "a")
 	var all sync.WaitGroup
@@ -914,7 +914,7 @@ func (m *moveTest) stands(from, to string) {
 // What others do in the shard to which a project moves doesn't wait for its copy.
 func TestOthersDoNotWaitForAMove(t *testing.T) {
 	t.Parallel()
-	testsize.Quarter(t, "moves a project between shards in one more way")
+	testsize.Quarter(t, aMove)
 	m := twoShards(t, 1)
 	_, err := m.db("b").Exec(`INSERT INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
 		SELECT 'r', (20000 + d) * 24, '\x01', '', 'sms', 'US', 'carrier of p', '', 5, 1, 2, 3, 0, 1, 1, 5, 7 FROM generate_series(1, 40) d`)
